@@ -99,6 +99,8 @@ def time_ms(report: Report, record_ms: int) -> int | Rejected:
     """
     time = report.time
     if time is None:
+        if record_ms < 0:
+            return Rejected(Reason.BAD_TIME, "$.time", "neither the report nor its record has a time")
         return record_ms
     if isinstance(time, datetime):
         ms = round((time - _EPOCH).total_seconds() * 1000)

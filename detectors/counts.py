@@ -1,0 +1,261 @@
+"""Counts: from the records of one partition of `reports` to what travels on `report-counts`.
+
+A chunk is a run of consecutive offsets of an input partition. The same chunk can be sent many times, each time with
+the counts so far: detect takes the message that reaches furthest, so a report that is read again counts once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import msgspec
+
+from detectors.report import Reason, Rejected, decode, identify, time_ms
+from detectors.rules import Rules
+from detectors.series import Names, Series, partition_of
+from detectors.watermark import NEVER, Watermark
+
+CHUNK_OFFSETS = 4096
+#: A chunk of long invented names ends early: its message has to fit Kafka's 1 MB.
+CHUNK_NAME_BYTES = 400_000
+#: Distinct spellings remembered between records; a flood of invented names empties the memory and costs time, not space.
+NAME_CACHE_LIMIT = 50_000
+
+HOUR_MS = 3_600_000
+# A count's key holds spelling and tick in one integer: ticks up to the year 2200 fit below this bit.
+_TICK_BITS = 43
+_TICK_MASK = (1 << _TICK_BITS) - 1
+
+
+class Record(Protocol):
+    """A record as Kafka's consumer gives it. timestamp: ms; value: bytes or None."""
+
+    offset: int
+    timestamp: int
+    value: bytes | None
+
+
+class ChunkCounts(msgspec.Struct, frozen=True, array_like=True):
+    """One record on `report-counts`: the counts of a chunk so far, for one partition of `report-counts`.
+
+    partition, partitions: the input partition, and how many there are.
+    start, upto: the chunk's first offset; the offset after the last one that is in here.
+    watermark: of the input partition, ms; NEVER while it had no record.
+    hours: hours since 1970 that any report of the chunk fell into, also those counted elsewhere.
+    series, names: what is counted; names has the spellings of a series, a series may come once for each.
+    rows: index into series; ticks: number of the tick since 1970 (in its source's ticks); counts: reports.
+    """
+
+    partition: int
+    partitions: int
+    start: int
+    upto: int
+    watermark: int
+    hours: list[int]
+    series: list[Series]
+    names: list[Names]
+    rows: list[int]
+    ticks: list[int]
+    counts: list[int]
+
+
+encode = msgspec.msgpack.Encoder().encode
+decode_counts = msgspec.msgpack.Decoder(ChunkCounts).decode
+
+
+class Position(msgspec.Struct, frozen=True, array_like=True):
+    """Where to go on reading an input partition, and with which watermark, so that a restart decides the same."""
+
+    offset: int
+    watermark: int
+    delay: float
+    live: bool
+
+
+class _Spelling:
+    """A series as some reports spell it."""
+
+    __slots__ = ("bytes", "key", "lateness_ms", "names", "partition", "series", "tick_ms")
+
+    def __init__(self, key: int, series: Series, names: Names, rules: Rules) -> None:
+        rule = rules.source(series.source)
+        self.key = key << _TICK_BITS
+        self.series = series
+        self.names = names
+        self.tick_ms = rule.tick_ms
+        self.lateness_ms = rule.lateness_ms
+        self.partition = partition_of(series.service, rules.partitions)
+        self.bytes = sum(len(name.encode()) for name in (*msgspec.structs.astuple(series), names.service, names.region))
+
+
+class NameCache:
+    """Raw (source, service, region) → what they mean, shared by the partitions of a worker. Bounded."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
+        self.known: dict[tuple[str, str, str], _Spelling | Rejected] = {}
+        self._next = 0
+
+    def look_up(self, raw: tuple[str, str, str]) -> _Spelling | Rejected:
+        """The spelling behind raw names, or why they name no series."""
+        found = self.known.get(raw)
+        if found is None:
+            if len(self.known) >= NAME_CACHE_LIMIT:
+                self.known.clear()
+            identified = identify(*raw)
+            if isinstance(identified, Rejected):
+                found = identified
+            else:
+                self._next += 1
+                found = _Spelling(self._next, *identified, self.rules)
+            self.known[raw] = found
+        return found
+
+
+class PartitionCounter:
+    """Counts the records of one input partition, chunk by chunk."""
+
+    def __init__(self, names: NameCache, partition: int, position: Position) -> None:
+        self.partition = partition
+        self.start = position.offset
+        self.upto = position.offset
+        self.watermark = Watermark(position.watermark, position.delay, position.live)
+        self.counted = 0
+        self.volume = 0
+        self._names = names
+        self._rules = names.rules
+        self._begin()
+
+    def _begin(self) -> None:
+        self.start = self.upto
+        self._counts: dict[int, int] = {}
+        self._used: dict[int, _Spelling] = {}
+        self._hours: set[int] = set()
+        self._name_bytes = 0
+
+    @property
+    def full(self) -> bool:
+        """The chunk ends here: send it, then `seal`. A function of the offsets and the names alone."""
+        return self.upto > self.start and (self.upto % CHUNK_OFFSETS == 0 or self._name_bytes >= CHUNK_NAME_BYTES)
+
+    def read(self, records: Sequence[Record], begin: int = 0) -> tuple[int, list[tuple[Record, Rejected]]]:
+        """Count records[begin:] until the chunk is full. Offsets below `upto` are skipped: they are in already.
+
+        Returns the index after the last record taken, and the records that were not counted with the reason.
+        Offsets may have gaps, as a compacted or transactional topic has them.
+        """
+        rejected: list[tuple[Record, Rejected]] = []
+        known = self._names.known
+        counts, used, hours, mark = self._counts, self._used, self._hours, self.watermark
+        skew_ms = round(self._rules.clock_skew_seconds * 1000)
+        max_bytes = self._rules.max_record_bytes
+        event, delay, live = mark.event, mark.delay * 0.99, mark.live
+        # The chunk's last offsets may be missing from the log: it ends at a multiple all the same.
+        end = (self.start // CHUNK_OFFSETS + 1) * CHUNK_OFFSETS
+        index, upto, volume, counted, hour_end, hour_begin = begin, self.upto, 0, 0, -1, 0
+        for index in range(begin, len(records)):
+            record = records[index]
+            if record.offset >= end:
+                upto = record.offset - record.offset % CHUNK_OFFSETS
+                break
+            if record.offset < upto:
+                continue
+            upto = record.offset + 1
+            report = decode(record.value, max_bytes=max_bytes)
+            if type(report) is Rejected:
+                rejected.append((record, report))
+                continue
+            spelling = known.get((report.source, report.service, report.region)) or self._names.look_up(
+                (report.source, report.service, report.region)
+            )
+            if type(spelling) is Rejected:
+                rejected.append((record, spelling))
+                continue
+            stamp = record.timestamp
+            ms = time_ms(report, stamp)
+            if type(ms) is Rejected:
+                rejected.append((record, ms))
+                continue
+            lag = stamp - ms
+            if lag < -skew_ms:
+                if stamp < 0:
+                    rejected.append((record, Rejected(Reason.BAD_TIME, "$", "the record has no timestamp of its own")))
+                    continue
+                detail = f"its time is {-lag / 1000:.0f} s after the record's timestamp, {skew_ms / 1000:.0f} s are allowed"
+                rejected.append((record, Rejected(Reason.FUTURE, "$.time", detail)))
+                continue
+            if ms < event - spelling.lateness_ms:
+                detail = f"its time is {(event - ms) / 1000:.0f} s behind the newest report of its partition"
+                rejected.append((record, Rejected(Reason.LATE, "$.time", detail)))
+                continue
+            if ms > event:
+                event = ms
+            live = lag <= skew_ms
+            if live and lag > delay:
+                delay = lag
+            counted += 1
+            if not hour_begin <= ms < hour_end:
+                hours.add(ms // HOUR_MS)
+                hour_begin = ms - ms % HOUR_MS
+                hour_end = hour_begin + HOUR_MS
+            count = report.count
+            if count:
+                volume += count
+                key = spelling.key | ms // spelling.tick_ms
+                if key in counts:
+                    counts[key] += count
+                else:
+                    counts[key] = count
+                    if spelling.key not in used:
+                        used[spelling.key] = spelling
+                        self._name_bytes += spelling.bytes
+                        if self._name_bytes >= CHUNK_NAME_BYTES:
+                            index += 1
+                            break
+        else:
+            index = len(records)
+        self.upto = upto
+        self.counted += counted
+        self.volume += volume
+        mark.event, mark.delay, mark.live = event, delay, live
+        return index, rejected
+
+    def messages(self) -> list[ChunkCounts]:
+        """The counts of the chunk so far: a message for each partition of `report-counts`, in order."""
+        partitions = self._rules.partitions
+        hours = sorted(self._hours)
+        tables: list[tuple[list[Series], list[Names], list[int], list[int], list[int]]] = [
+            ([], [], [], [], []) for _ in range(partitions)
+        ]
+        index: dict[int, int] = {}
+        for key, spelling in self._used.items():
+            table = tables[spelling.partition]
+            index[key] = len(table[0])
+            table[0].append(spelling.series)
+            table[1].append(spelling.names)
+        for key, count in self._counts.items():
+            tick = key & _TICK_MASK
+            spelling_key = key - tick
+            _, _, rows, ticks, counts = tables[self._used[spelling_key].partition]
+            rows.append(index[spelling_key])
+            ticks.append(tick)
+            counts.append(count)
+        event = self.watermark.event
+        return [
+            ChunkCounts(self.partition, self._rules.reports_partitions, self.start, self.upto, event, hours, *table)
+            for table in tables
+        ]
+
+    def seal(self) -> Position:
+        """End the chunk here. Its messages have to be with the broker before the position is kept."""
+        self._begin()
+        return self.position()
+
+    def position(self) -> Position:
+        """Where the chunk in hand begins. Only right after `seal` is its watermark that of the chunk's begin."""
+        mark = self.watermark
+        return Position(self.start, mark.event, mark.delay, mark.live)
+
+
+BEGIN = Position(0, NEVER, 0.0, False)

@@ -1,0 +1,184 @@
+"""Detection: one partition of `report-counts`, from chunk counts to the surges that the judge hears of."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+import msgspec
+
+from detectors.counts import ChunkCounts
+from detectors.rules import Policy, Rules
+from detectors.series import OVERFLOW, Names, Series
+from detectors.surges import SurgeRecord, SurgeRow, Tick
+from detectors.watch import HOUR_MS, Cap, SavedWatch, Watch
+from detectors.watermark import NEVER
+
+#: Event time closed in one step at most, so that a long way to go leaves room for others in between.
+STEP_MS = 6 * HOUR_MS
+#: Hours remembered before those that no watch needs any more are forgotten.
+_HOURS_KEPT = 2_000
+
+
+class Input(msgspec.Struct, array_like=True):
+    """How far an input partition is in the counts: its current chunk, and what it has counted there so far."""
+
+    start: int
+    upto: int
+    watermark: int
+    counts: dict[tuple[Series, Names, int], int] = {}
+
+
+class Saved(msgspec.Struct, frozen=True, array_like=True):
+    """A partition of detect in a snapshot."""
+
+    partitions: int
+    inputs: list[Input | None]
+    through: int
+    hours: list[int]
+    overflowed: int
+    watches: list[SavedWatch]
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Saved).decode
+
+
+class Detection:
+    """What a partition of detect knows, and its two steps: `apply` a message, then `advance` until it returns None.
+
+    A function of the messages in their order alone. Counts do not depend on how the messages of different input
+    partitions interleave, nor do they change when a message comes again.
+    """
+
+    def __init__(self, rules: Rules, partition: int) -> None:
+        self.rules = rules
+        self.partition = partition
+        self.inputs: list[Input | None] = [None] * rules.reports_partitions
+        self.through = NEVER
+        self._cap = Cap(max(1, rules.series_limit // rules.partitions))
+        self._hours: set[int] = set()
+        self._watches: dict[Policy, Watch] = {}
+        self._policies: dict[Series, Watch] = {}
+
+    @property
+    def series(self) -> int:
+        """Series watched, the overflow series among them."""
+        return sum(len(watch.names) for watch in self._watches.values())
+
+    @property
+    def overflowed(self) -> int:
+        """Reports counted in the overflow series."""
+        return self._cap.overflowed
+
+    @property
+    def buckets_closed(self) -> int:
+        """Buckets closed since this object was made, each for all series of its source."""
+        return sum(watch.buckets_closed for watch in self._watches.values())
+
+    def apply(self, message: ChunkCounts) -> None:
+        """Take in the counts of a chunk so far; a replay changes nothing.
+
+        ValueError if the message was made for another number of input partitions than the rules say.
+        """
+        if message.partitions != len(self.inputs) or not 0 <= message.partition < len(self.inputs):
+            raise ValueError(
+                f"counts of partition {message.partition} of {message.partitions}, but topics.reports_partitions is "
+                f"{len(self.inputs)}; stop all workers, give each the same settings, and start them again"
+            )
+        current = self.inputs[message.partition]
+        if current is None or message.start > current.start:
+            current = Input(message.start, message.start, message.watermark if current is None else current.watermark)
+        elif message.start < current.start or message.upto < current.upto:
+            return
+        self.inputs[message.partition] = current
+        self._hours.update(message.hours)
+        old, new = current.counts, {}
+        for row, tick, count in zip(message.rows, message.ticks, message.counts, strict=True):
+            new[message.series[row], message.names[row], tick] = count
+        for key, count in new.items():
+            more = count - old.get(key, 0)
+            if more > 0:
+                series, names, tick = key
+                self._watch(series).count(series, names, tick, more)
+        current.counts = new
+        current.upto = message.upto
+        current.watermark = max(current.watermark, message.watermark)
+
+    def _watch(self, series: Series) -> Watch:
+        watch = self._policies.get(series)
+        if watch is None:
+            policy = self.rules.policy(series)
+            watch = self._watches.get(policy)
+            if watch is None:
+                watch = self._watches[policy] = Watch(self.rules, policy, self._cap, self.partition)
+            if len(self._policies) > 2 * self._cap.limit:
+                self._policies.clear()
+            self._policies[series] = watch
+        return watch
+
+    @property
+    def watermark(self) -> int:
+        """Event time up to which all input partitions are read, ms; NEVER until each has been heard of.
+
+        An input partition that never had a record holds nobody back.
+        """
+        marks = [NEVER if each is None else each.watermark for each in self.inputs]
+        if any(each is None for each in self.inputs):
+            return NEVER
+        return min((mark for mark in marks if mark != NEVER), default=NEVER)
+
+    def advance(self) -> SurgeRecord | None:
+        """Close what can be closed, at most STEP_MS at once; None when there is nothing left to do."""
+        horizon = self.watermark
+        if horizon <= self.through:
+            return None
+        first = min((due for watch in self._watches.values() if (due := watch.due()) is not None), default=horizon)
+        until = min(horizon, max(first, self.through) + STEP_MS)
+        rows: list[tuple[int, list[SurgeRow]]] = []
+        for _, watch in sorted(self._watches.items()):
+            rows.extend(watch.close(until, self._hours))
+        rows.sort(key=lambda each: each[0])
+        ticks = [
+            Tick(at, sorted((row for _, told in group for row in told), key=lambda row: row.series))
+            for at, group in groupby(rows, key=lambda each: each[0])
+        ]
+        self.through = until
+        if len(self._hours) > _HOURS_KEPT:
+            need = min((due for watch in self._watches.values() if (due := watch.due()) is not None), default=until)
+            self._hours = {hour for hour in self._hours if hour >= min(need, until) // HOUR_MS - 1}
+        return SurgeRecord(self.partition, self.rules.partitions, until, ticks)
+
+    def save(self) -> bytes:
+        """The whole state, for a snapshot."""
+        watches = [watch.save() for _, watch in sorted(self._watches.items())]
+        return _encode(
+            Saved(self.rules.partitions, self.inputs, self.through, sorted(self._hours), self.overflowed, watches)
+        )
+
+    @classmethod
+    def restore(cls, rules: Rules, partition: int, data: bytes) -> Detection:
+        """The state of `save`, under today's rules: going on from it gives what going on without a stop had given.
+
+        A bank whose bucket length or detector changed starts anew. ValueError if the data is no snapshot or was made
+        for other numbers of partitions.
+        """
+        try:
+            saved = _decode(data)
+        except msgspec.MsgspecError as error:
+            raise ValueError(f"not a snapshot of detect: {error}") from error
+        if saved.partitions != rules.partitions or len(saved.inputs) != rules.reports_partitions:
+            raise ValueError(
+                f"the state was made for {saved.partitions} partitions of report-counts and {len(saved.inputs)} of "
+                f"reports, the settings say {rules.partitions} and {rules.reports_partitions}"
+            )
+        self = cls(rules, partition)
+        self.inputs, self.through, self._hours = saved.inputs, saved.through, set(saved.hours)
+        self._cap.overflowed = saved.overflowed
+        for each in saved.watches:
+            if not each.series and not each.window.ticks:
+                continue
+            sample = each.series[0] if each.series else next(iter(each.window.names))
+            policy = rules.policy(sample) if sample.service != OVERFLOW else each.policy
+            if policy not in self._watches and policy.rule.bucket_seconds == each.policy.rule.bucket_seconds:
+                self._watches[policy] = Watch.restore(rules, policy, each, self._cap, partition)
+        return self

@@ -1,0 +1,65 @@
+"""Pipeline: all stages in one process, in the order of the data, without Kafka. The alerts are those of the stream."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from detectors import alert
+from detectors.counts import BEGIN, ChunkCounts, NameCache, PartitionCounter
+from detectors.detection import Detection
+from detectors.incident import Judge
+from detectors.report import Reason
+from detectors.rules import Rules
+
+
+class PlainRecord(NamedTuple):
+    """A record of `reports`. timestamp: ms since 1970."""
+
+    offset: int
+    timestamp: int
+    value: bytes | None
+
+
+class Pipeline:
+    """Reports in, alerts out. counted: reports counted; rejected: the others, by reason."""
+
+    def __init__(self, rules: Rules) -> None:
+        self.counted = 0
+        self.rejected: Counter[Reason] = Counter()
+        names = NameCache(rules)
+        self._counters = [PartitionCounter(names, partition, BEGIN) for partition in range(rules.reports_partitions)]
+        self._detections = [Detection(rules, partition) for partition in range(rules.partitions)]
+        self._judge = Judge(rules.incidents, rules.partitions)
+        for counter in self._counters:
+            self._detect(counter.messages())
+
+    def read(self, partition: int, values: Sequence[bytes | None], stamps: Sequence[int]) -> list[bytes]:
+        """Read the next records of a partition of `reports`; returns the alerts that follow, encoded, in order.
+
+        values, stamps: of consecutive records, the record's value and its timestamp in ms.
+        """
+        counter = self._counters[partition]
+        first = counter.upto
+        records = [
+            PlainRecord(first + i, stamp, value) for i, (value, stamp) in enumerate(zip(values, stamps, strict=True))
+        ]
+        alerts: list[bytes] = []
+        begin, before = 0, counter.counted
+        while begin < len(records):
+            begin, rejected = counter.read(records, begin)
+            self.rejected.update(each.reason for _, each in rejected)
+            alerts += self._detect(counter.messages())
+            if counter.full:
+                counter.seal()
+        self.counted += counter.counted - before
+        return alerts
+
+    def _detect(self, messages: list[ChunkCounts]) -> list[bytes]:
+        alerts: list[bytes] = []
+        for detection, message in zip(self._detections, messages, strict=True):
+            detection.apply(message)
+            while (record := detection.advance()) is not None:
+                alerts += [alert.encode(each) for each in self._judge.apply(record)]
+        return alerts

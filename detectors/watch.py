@@ -1,0 +1,309 @@
+"""Watch: the series of one policy in a partition, tick by tick and bucket by bucket."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.recents import Recents, dispersion
+from detectors.river_models import DetectorChoice, RiverBank, make_bank
+from detectors.rules import Policy, Rules
+from detectors.series import OVERFLOW, Names, Series
+from detectors.source import SourceRule
+from detectors.surge import Scores, SurgeBank
+from detectors.surges import SurgeRow
+from detectors.window import Key, Window
+
+#: After its evidence fell a series is still reported to the judge for so long, so that it sees the incident end.
+COOLING_MS = 30 * 60 * 1000
+#: Evidence from which the judge is told of a series; an incident closes below IncidentRule.close_at, so never above it.
+HOT = 0.5
+#: An open bucket is scored from so many reports in a series on: less is never steep.
+EARLY_REPORTS = 5
+#: A day without a report from any source is a gap of the feed: nothing is known of it.
+GAP_HOURS = 24
+HOUR_MS = 3_600_000
+
+
+class Cap:
+    """How many series a partition may still take up; shared by its watches."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        self.taken = 0
+        self.overflowed = 0
+
+
+class Array(msgspec.Struct, frozen=True, array_like=True):
+    """A NumPy array as bytes."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    data: bytes
+
+    @classmethod
+    def of(cls, array: NDArray[np.generic]) -> Array:
+        return cls(array.dtype.str, array.shape, np.ascontiguousarray(array).tobytes())
+
+    def load(self) -> NDArray[np.generic]:
+        """ValueError where bytes and shape do not fit; objects are refused."""
+        dtype = np.dtype(self.dtype)
+        if dtype.hasobject:
+            raise ValueError("arrays of objects are not read")
+        return np.frombuffer(self.data, dtype).reshape(self.shape).copy()
+
+
+class SavedWatch(msgspec.Struct, frozen=True, array_like=True):
+    """A watch in a snapshot."""
+
+    policy: Policy
+    series: list[Series]
+    names: list[Names]
+    bank: dict[str, Array]
+    recents: dict[str, Array]
+    own: dict[str, Array]
+    window: Window
+    next_tick: int | None
+
+
+class Watch:
+    """Closes the ticks and buckets of one policy's series, and tells which series are worth the judge's look."""
+
+    def __init__(self, rules: Rules, policy: Policy, cap: Cap, partition: int) -> None:
+        self.policy = policy
+        self.rule: SourceRule = policy.rule
+        self.window = Window()
+        self.rows: dict[Series, int] = {}
+        self.names: list[Names] = []
+        self.next_tick: int | None = None
+        choice = rules.detectors[policy.detector] if policy.detector >= 0 else DetectorChoice()
+        self.bank: SurgeBank | RiverBank = make_bank(choice, rules.surge, policy.rule.bucket_seconds)
+        self.recents = Recents(policy.rule.bucket_seconds)
+        self.buckets_closed = 0
+        self._hot = min(HOT, rules.incidents.close_at)
+        self._cap = cap
+        self._overflow = Series(f"*{policy.source}/{policy.detector}/{partition}", OVERFLOW, "")
+        self._partial = np.zeros(0, np.int64)
+        self._expected = np.zeros(0, np.float64)
+        self._hot_until = np.zeros(0, np.int64)
+
+    # Counting
+
+    def count(self, series: Series, names: Names, tick: int, count: int) -> None:
+        """Add reports to a tick. One that is closed already (a partition woke up late) counts in the open tick."""
+        if self.next_tick is not None and tick < self.next_tick:
+            tick = self.next_tick
+        row = self.rows.get(series)
+        if row is not None:
+            self.window.add(tick, row, count)
+            return
+        if series not in self.window.names and len(self.window.names) >= 2 * self._cap.limit:
+            # A flood of invented names faster than ticks close: memory stays bounded, the reports count.
+            self._cap.overflowed += count
+            series, names = self._overflow, Names(OVERFLOW, "")
+        self.window.add(tick, self.rows.get(series, series), count)
+        self.window.spell(series, tick, names)
+
+    # Time
+
+    def due(self) -> int | None:
+        """Event time at which the next tick that matters can be decided, ms; None while nothing was ever counted."""
+        tick = self.next_tick if self.next_tick is not None else self.window.earliest()
+        return None if tick is None else self._at(tick)
+
+    def _at(self, tick: int) -> int:
+        return (tick + 1) * self.rule.tick_ms + self.rule.lateness_ms
+
+    def close(self, until: int, hours: set[int]) -> Iterator[tuple[int, list[SurgeRow]]]:
+        """Close the ticks that can be decided by event time `until`: (at, rows) of each that has rows.
+
+        hours: the hours in which any report of any source fell, complete up to `until`.
+        """
+        ticks = self.rule.ticks
+        if self.next_tick is None:
+            earliest = self.window.earliest()
+            if earliest is None or self._at(earliest) > until:
+                return
+            self.next_tick = earliest - earliest % ticks
+        while self._at(self.next_tick) <= until:
+            tick = self.next_tick
+            position = tick % ticks
+            if position == 0 and tick not in self.window.ticks:
+                after = self._gap_end(tick, until, hours)
+                if after is not None:
+                    self._skip(tick, after)
+                    continue
+            rows = self._close_tick(tick, position)
+            self.next_tick = tick + 1
+            if rows:
+                yield self._at(tick), rows
+
+    def _gap_end(self, tick: int, until: int, hours: set[int]) -> int | None:
+        """The first tick of the bucket after a gap of the feed that begins at `tick`; None where there is none."""
+        begin = tick * self.rule.tick_ms
+        hour = begin // HOUR_MS
+        last = (until - self.rule.lateness_ms) // HOUR_MS
+        if hour in hours or last - hour <= GAP_HOURS:
+            return None
+        if any(h in hours for h in range(hour, hour + GAP_HOURS + 1)):
+            return None
+        after = min((h for h in hours if h > hour), default=last)
+        bucket = min(after, last) * HOUR_MS // self.rule.bucket_ms
+        return bucket * self.rule.ticks
+
+    def _skip(self, tick: int, after: int) -> None:
+        bucket = self.rule.bucket_ms
+        begin, end = tick // self.rule.ticks * bucket, after // self.rule.ticks * bucket
+        self.bank.skip(begin, end)
+        self.recents.push_missing((end - begin) // bucket)
+        self.next_tick = after
+
+    def _close_tick(self, tick: int, position: int) -> list[SurgeRow]:
+        counts = self.window.ticks.pop(tick, None)
+        touched = self._take_in(counts) if counts else ()
+        start = tick // self.rule.ticks * self.rule.bucket_ms
+        if position == self.rule.ticks - 1:
+            return self._close_bucket(start, self._at(tick))
+        return self._peek(start, (position + 1) / self.rule.ticks, touched, self._at(tick))
+
+    def _take_in(self, counts: dict[Key, int]) -> list[int]:
+        """Add a tick's counts to the open bucket; the rows that they went to."""
+        self._add_rows(sorted({key for key in counts if isinstance(key, Series) and key not in self.rows}))
+        touched = []
+        for key, count in counts.items():
+            row = key if isinstance(key, int) else self.rows.get(key)
+            if row is None:
+                row = self.rows[self._overflow]
+                self._cap.overflowed += count
+            self._partial[row] += count
+            touched.append(row)
+        return touched
+
+    def _add_rows(self, new: list[Series]) -> None:
+        """Rows for new series, in order of name while the cap allows; if it does not, the overflow series gets one."""
+        added: list[Series] = []
+        for series in new:
+            _, names = self.window.names.pop(series, (0, Names(series.service, series.region)))
+            if series == self._overflow or self._cap.taken >= self._cap.limit:
+                if self._overflow in self.rows:
+                    continue
+                series, names = self._overflow, Names(OVERFLOW, "")
+            else:
+                self._cap.taken += 1
+            self.rows[series] = len(self.names)
+            self.names.append(names)
+            added.append(series)
+        if added:
+            self.bank.add(added)
+            self._grow(len(self.names))
+
+    def _grow(self, size: int) -> None:
+        have = len(self._partial)
+        if size > have:
+            more = max(size, have * 3 // 2) - have
+            self._partial = np.concatenate([self._partial, np.zeros(more, np.int64)])
+            self._expected = np.concatenate([self._expected, np.zeros(more)])
+            self._hot_until = np.concatenate([self._hot_until, np.zeros(more, np.int64)])
+        self.recents.grow(size)
+
+    # Scores
+
+    def _peek(self, start: int, fraction: float, touched: Sequence[int], at: int) -> list[SurgeRow]:
+        """Early fire: the rows of an open bucket whose counts are steep."""
+        # The last bucket's expectation is a good enough sieve; the bank has the last word.
+        steep = sorted(
+            row
+            for row in set(touched)
+            if self._partial[row] >= EARLY_REPORTS and self._partial[row] > 2 * (self._expected[row] * fraction + 1)
+        )
+        if not steep:
+            return []
+        scores = self.bank.peek(start, fraction, self._partial[: len(self.names)])
+        steep = [row for row in steep if scores.evidence[row] >= self._hot]
+        self._hot_until[steep] = at + COOLING_MS
+        return self._rows(steep, scores, start, start, closed=False)
+
+    def _close_bucket(self, start: int, at: int) -> list[SurgeRow]:
+        n = len(self.names)
+        observed = self._partial[:n]
+        scores = self.bank.close(start, observed)
+        self.recents.push(observed, scores.expected)
+        self._expected[:n] = scores.expected
+        self.buckets_closed += 1
+        hot_until = self._hot_until[:n]
+        hot_until[scores.evidence >= self._hot] = at + COOLING_MS
+        hot = np.flatnonzero(hot_until > at)
+        rows = self._rows(hot.tolist(), scores, start, start + self.rule.bucket_ms, closed=True) if len(hot) else []
+        observed[:] = 0
+        return rows
+
+    def _rows(self, picked: Sequence[int], scores: Scores, start: int, end: int, *, closed: bool) -> list[SurgeRow]:
+        """What the judge is told of the picked rows, in order of series. end: where the last closed bucket ends, ms."""
+        told = []
+        for row in sorted(picked, key=self.bank.series.__getitem__):
+            expected, high = float(scores.expected[row]), float(scores.high[row])
+            evidence = float(scores.evidence[row])
+            recent = self.recents.of(row, end, dispersion(expected, high)) if evidence >= self._hot else None
+            told.append(
+                SurgeRow(
+                    self.bank.series[row],
+                    self.names[row],
+                    evidence,
+                    int(scores.onset[row]),
+                    start,
+                    closed,
+                    int(self._partial[row]),
+                    expected,
+                    float(scores.low[row]),
+                    high,
+                    bool(scores.warming[row]),
+                    recent,
+                )
+            )
+        return told
+
+    # Keeping
+
+    def save(self) -> SavedWatch:
+        """The watch as it is, for a snapshot."""
+        n = len(self.names)
+        own = {"partial": self._partial[:n], "expected": self._expected[:n], "hot_until": self._hot_until[:n]}
+        return SavedWatch(
+            self.policy,
+            list(self.bank.series),
+            self.names,
+            _pack(self.bank.arrays()),
+            _pack(self.recents.arrays(n)),
+            _pack(own),
+            self.window,
+            self.next_tick,
+        )
+
+    @classmethod
+    def restore(cls, rules: Rules, policy: Policy, saved: SavedWatch, cap: Cap, partition: int) -> Watch:
+        """The watch of a snapshot, under today's rules. ValueError where it does not fit them."""
+        watch = cls(rules, policy, cap, partition)
+        n = len(saved.series)
+        if len(saved.names) != n or saved.policy.rule.bucket_seconds != policy.rule.bucket_seconds:
+            raise ValueError("the snapshot's series do not fit the rules")
+        watch.bank = watch.bank.restore(rules.surge, policy.rule.bucket_seconds, saved.series, _unpack(saved.bank))
+        watch.recents = Recents.restore(policy.rule.bucket_seconds, n, _unpack(saved.recents))
+        watch.window, watch.next_tick, watch.names = saved.window, saved.next_tick, list(saved.names)
+        watch.rows = {series: row for row, series in enumerate(saved.series)}
+        watch._grow(n)
+        own = _unpack(saved.own)
+        watch._partial[:n], watch._expected[:n] = own["partial"], own["expected"]
+        watch._hot_until[:n] = own["hot_until"]
+        cap.taken += n - (watch._overflow in watch.rows)
+        return watch
+
+
+def _pack(arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, Array]:
+    return {name: Array.of(array) for name, array in arrays.items()}
+
+
+def _unpack(arrays: Mapping[str, Array]) -> dict[str, NDArray[np.generic]]:
+    return {name: array.load() for name, array in arrays.items()}

@@ -1,0 +1,172 @@
+"""The Faust app: the stages in the order of the data, with what surrounds them.
+
+`groundswell worker` runs it; `faust -A streams.app worker` does the same with settings from file and environment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from time import monotonic, time
+from typing import Any
+
+import faust
+import structlog
+from prometheus_client import CollectorRegistry
+
+from streams import log as logs
+from streams import tail, topics
+from streams.detect import Detect
+from streams.health import Health
+from streams.ingest import Ingest
+from streams.judge import JudgeStage
+from streams.kafka import end_offsets, faust_options
+from streams.metrics import Metrics
+from streams.settings import Loaded, Settings, from_environment
+from streams.state import StateTable
+from streams.transport import Records, Transport
+from streams.web.incidents import IncidentView
+from streams.web.server import Served, make_app, serve
+
+#: Records of a partition that a fetch brings at most: large fetches spread Faust's cost per message.
+FETCH_BYTES = 4 * 1024 * 1024
+#: Fetches that wait in front of a stage; more would only be memory.
+BUFFERED_FETCHES = 4
+#: Counts and snapshot blocks are up to half a megabyte: a batch of the producer has room for one.
+BATCH_BYTES = 1024 * 1024
+#: A dead letter carries a record of any size that Kafka takes, and its reason.
+REQUEST_BYTES = 4 * 1024 * 1024
+
+log = structlog.get_logger(__name__)
+
+
+class App(faust.App):
+    """The stages, and the status page beside them."""
+
+    def __init__(self, settings: Settings) -> None:
+        super().__init__(
+            topics.app_id(settings),
+            **faust_options(settings),
+            store="memory://",
+            autodiscover=False,
+            web_enabled=False,
+            key_serializer="raw",
+            value_serializer="raw",
+            consumer_auto_offset_reset="earliest",
+            consumer_max_fetch_size=FETCH_BYTES,
+            producer_max_batch_size=BATCH_BYTES,
+            producer_max_request_size=REQUEST_BYTES,
+            stream_buffer_maxsize=BUFFERED_FETCHES,
+            # Positions are the stages' own: waiting for acknowledgements would only hang a rebalance.
+            stream_wait_empty=False,
+            table_standby_replicas=0,
+            topic_allow_declare=False,
+            topic_disable_leader=True,
+        )
+        self.settings = settings
+        self.metrics = Metrics(CollectorRegistry())
+        self.health = Health()
+        self.view = IncidentView()
+        self._served: Served | None = None
+        self._revoked_at = monotonic()
+        rules, names = settings.rules(), topics.names(settings)
+        seconds = settings.state.snapshot_seconds
+        detect_state = StateTable(self, "detect-state", rules.partitions, seconds)
+        judge_state = StateTable(self, "judge-state", 1, seconds)
+        self.ingest = Ingest(self, rules, names, self.metrics, self.health)
+        self.detect = Detect(self, rules, names, detect_state, self.metrics, self.health)
+        self.judge = JudgeStage(self, rules, names, judge_state, self.metrics, self.health)
+
+        transport: Transport = self.transport
+        if settings.kafka.embedded:
+            transport.true_ends = partial(end_offsets, settings)
+        for name, stage in ((names.reports, self.ingest), (names.counts, self.detect), (names.surges, self.judge)):
+            transport.opt_in(name, stage.resume)
+            self.agent(self.topic(name, schema=Records()), name=name)(self._reading(stage.handle))
+            self.task(stage.run)
+        self.on_partitions_assigned.connect(self._on_assigned)
+        self.on_partitions_revoked.connect(self._on_revoked)
+
+    def _reading(self, handle: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
+        async def agent(stream: Any) -> None:
+            async for event in stream.events():
+                try:
+                    await handle(event.message)
+                except Exception as error:
+                    # Faust would skip the event and go on. Exactness needs the opposite: stop, and read it again.
+                    log.exception("a stage failed; the worker stops and has to be started again", error=str(error))
+                    await self.crash(error)
+                    raise
+
+        return agent
+
+    async def on_first_start(self) -> None:
+        """Topics first; then the page, so that it can tell of the recovery. Faust's data folder is not needed."""
+        if self.settings.topics.create:
+            await topics.ensure(self.settings)
+        web = self.settings.web
+        site = make_app(view=self.view, registry=self.metrics.registry, health=self.health, now=time)
+        self._served = await serve(site, web.host, web.port)
+        self.add_future(self._follow_alerts())
+        log.info("status page", url=self._served.url, metrics=f"{self._served.url}/metrics")
+
+    async def on_shutdown(self) -> None:
+        """The page goes last."""
+        await super().on_shutdown()
+        if self._served is not None:
+            await self._served.close()
+
+    async def _follow_alerts(self) -> None:
+        async for alert in tail.alerts(self.settings, from_start=True, follow=True):
+            self.view.apply(alert)
+
+    async def _on_revoked(self, *_: Any, **__: Any) -> None:
+        self.health.recovered(False)
+        self._revoked_at = monotonic()
+
+    async def _on_assigned(self, _sender: Any, assigned: set[faust.TP], **_: Any) -> None:
+        for topic, stage in (
+            (self.ingest.topic, self.ingest),
+            (self.detect.topic, self.detect),
+            (self.judge.topic, self.judge),
+        ):
+            stage.release(frozenset(tp.partition for tp in assigned if tp.topic == topic))
+        self.health.assigned(True)
+
+    def on_rebalance_end(self) -> None:
+        """Faust calls it when partitions are assigned, tables recovered, and records flow."""
+        super().on_rebalance_end()
+        self.health.recovered(True)
+        seconds = monotonic() - self._revoked_at
+        self.metrics.recovery_seconds.set(seconds)
+        log.info("worker ready", seconds=round(seconds, 1))
+
+
+def create(settings: Settings) -> App:
+    """The app for these settings. Nothing is connected yet."""
+    return App(settings)
+
+
+def run_worker(loaded: Loaded) -> int:
+    """Run a worker until it is stopped; returns the exit code."""
+    app = create(loaded.settings)
+    worker = faust.Worker(
+        app,
+        quiet=True,
+        loglevel=loaded.settings.log.level.upper(),
+        logging_config=logs.configure(loaded.settings.log),
+        redirect_stdouts=False,
+    )
+    try:
+        worker.execute_from_commandline()
+    except SystemExit as stopped:
+        return stopped.code if isinstance(stopped.code, int) else int(bool(stopped.code))
+
+
+def __getattr__(name: str) -> App:
+    # `faust -A streams.app` looks for `app`; a plain import of this module reads no settings.
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    app = create(from_environment().settings)
+    globals()["app"] = app
+    return app

@@ -1,0 +1,189 @@
+"""Ingest: reports → report-counts. Validates, counts in chunks, sends bad input to the dead letters."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from time import monotonic, time
+from typing import Any
+
+import faust
+import msgspec
+import structlog
+
+from detectors.counts import BEGIN, NameCache, PartitionCounter, Position, encode
+from detectors.rules import Rules
+from detectors.watermark import NEVER
+from streams import dead_letter
+from streams.health import Health
+from streams.metrics import Metrics
+from streams.outbox import Outbox
+from streams.topics import Topics
+from streams.transport import Consumer
+
+#: Counts of a chunk that is not full yet go on so often; it is also how often an idle partition's watermark moves.
+FLUSH_SECONDS = 0.5
+STAGE = "ingest"
+
+log = structlog.get_logger(__name__)
+_encode_position = msgspec.msgpack.Encoder().encode
+_decode_position = msgspec.msgpack.Decoder(Position).decode
+
+
+class _Lane:
+    """An input partition in this worker's hands."""
+
+    def __init__(self, partition: int, counter: PartitionCounter) -> None:
+        self.partition = partition
+        self.counter = counter
+        self.unsent = False
+        self.said_hello = False
+        self.moved_at = monotonic()
+
+
+class Ingest:
+    """The stage behind `reports`. Its table keeps for each input partition where to go on, and with which watermark."""
+
+    def __init__(self, app: faust.App, rules: Rules, topics: Topics, metrics: Metrics, health: Health) -> None:
+        self._app = app
+        self._rules = rules
+        self.topic = topics.reports
+        self._topics = topics
+        self._metrics = metrics
+        self._health = health
+        self._names = NameCache(rules)
+        self._outbox = Outbox(app)
+        self._lanes: dict[int, _Lane] = {}
+        self._lock = asyncio.Lock()
+        self._table = app.Table(
+            "ingest-state", partitions=rules.reports_partitions, key_type=bytes, value_type=bytes
+        )
+
+    async def resume(self, assigned: frozenset[int]) -> Mapping[int, int]:
+        """Take up newly assigned partitions where their last sealed chunk ended, let go of the others."""
+        async with self._lock:
+            self.release(assigned)
+            for partition in assigned - self._lanes.keys():
+                kept = self._table.data.pop(b"%d" % partition, None)
+                position = _decode_position(kept) if kept else BEGIN
+                self._lanes[partition] = _Lane(partition, PartitionCounter(self._names, partition, position))
+            return {partition: lane.counter.upto for partition, lane in self._lanes.items()}
+
+    def release(self, assigned: frozenset[int]) -> None:
+        """Let go of partitions that are no longer assigned, as soon as that is known."""
+        for partition in self._lanes.keys() - assigned:
+            del self._lanes[partition]
+
+    async def handle(self, message: Any) -> None:
+        """Count the records of a fetch; returns when all that follows from them is with the broker."""
+        async with self._lock:
+            lane = self._lanes.get(message.partition)
+            if lane is None:
+                return  # taken away meanwhile: its next owner reads them
+            records, begin, sealed = message.value, 0, None
+            counter, metrics = lane.counter, self._metrics
+            while begin < len(records):
+                upto, counted, volume = counter.upto, counter.counted, counter.volume
+                end, rejected = counter.read(records, begin)
+                for record, why in rejected:
+                    metrics.reports_rejected.labels(why.reason.value).inc()
+                    await self._outbox.put(
+                        self._topics.dead_letter,
+                        message.partition,
+                        record.value,
+                        key=record.key,
+                        headers=dead_letter.headers(why, self._topics.reports, record),
+                    )
+                metrics.reports_counted.inc(counter.counted - counted)
+                metrics.report_volume.inc(counter.volume - volume)
+                metrics.reports_read.inc(counter.counted - counted + len(rejected))
+                lane.unsent |= counter.upto > upto
+                begin = end
+                if counter.full:
+                    await self._send(lane)
+                    sealed = counter.seal()
+                await asyncio.sleep(0)
+            # The first record of all is told at once: from now on this partition holds the others back.
+            if lane.unsent and not lane.said_hello:
+                await self._send(lane)
+            await self._outbox.flush()
+            if sealed is not None:
+                await self._keep(lane, sealed)
+            lane.moved_at = monotonic()
+            self._health.moved(STAGE, time())
+
+    async def _send(self, lane: _Lane) -> None:
+        for partition, message in enumerate(lane.counter.messages()):
+            await self._outbox.put(self._topics.counts, partition, encode(message), key=b"%d" % lane.partition)
+        lane.unsent = False
+        lane.said_hello = True
+
+    async def _keep(self, lane: _Lane, position: Position) -> None:
+        """Keep where to go on. What came before has to be with the broker already."""
+        if self._lanes.get(lane.partition) is not lane:
+            return
+        topic = self._table.changelog_topic.get_topic_name()
+        await self._outbox.put(topic, lane.partition, _encode_position(position), key=b"%d" % lane.partition)
+
+    async def run(self) -> None:
+        """Send what is due and move idle partitions on, until cancelled."""
+        committed: dict[int, int] = {}
+        while True:
+            await asyncio.sleep(FLUSH_SECONDS)
+            waiting = 0
+            async with self._lock:
+                for lane in list(self._lanes.values()):
+                    waiting += await self._tick(lane)
+                await self._outbox.flush()
+                starts = {lane.partition: lane.counter.start for lane in self._lanes.values()}
+            self._health.lag(STAGE, waiting, time())
+            for partition, start in starts.items():
+                if committed.get(partition) != start:
+                    committed[partition] = start
+                    await self._consumer.commit_position(self._topics.reports, partition, start)
+
+    async def _tick(self, lane: _Lane) -> int:
+        """Bring one partition up to date; returns how many records wait in it."""
+        tp = faust.TP(self._topics.reports, lane.partition)
+        end = self._consumer.highwater(tp) if tp in self._consumer.assignment() else None
+        counter = lane.counter
+        lag = 0 if end is None else max(0, end - counter.upto)
+        self._metrics.input_lag.labels(tp.topic, tp.partition).set(lag)
+        if end is not None and (lag == 0 or await self._only_markers(lane, tp, end)):
+            lag = 0
+            mark = counter.watermark
+            if mark.event == NEVER and not lane.said_hello:
+                lane.unsent = True
+            elif mark.live and time() * 1000 - mark.delay > mark.event:
+                await self._move_on(lane)
+        if lane.unsent:
+            await self._send(lane)
+        return lag
+
+    async def _only_markers(self, lane: _Lane, tp: faust.TP, end: int) -> bool:
+        """Whether what is left of the log are a transaction's markers, which no consumer sees."""
+        still = monotonic() - lane.moved_at > 2 * FLUSH_SECONDS
+        return still and (await self._consumer.position(tp) or 0) >= end
+
+    async def _move_on(self, lane: _Lane) -> None:
+        """Move the watermark of a partition without news on with the clock.
+
+        The new watermark is kept before anybody hears of it: a restart must not take for timely what was late.
+        """
+        if lane.unsent:
+            await self._send(lane)
+        await self._outbox.flush()
+        lane.counter.seal()
+        if lane.counter.watermark.advance_idle(int(time() * 1000)):
+            await self._keep(lane, lane.counter.position())
+            await self._outbox.flush()
+            lane.unsent = True
+
+    @property
+    def _consumer(self) -> Consumer:
+        consumer: Consumer = self._app.consumer
+        return consumer
+
+    def watermarks(self) -> list[int]:
+        """The watermarks of this worker's input partitions that had a record, ms."""
+        return [lane.counter.watermark.event for lane in self._lanes.values() if lane.counter.watermark.event != NEVER]

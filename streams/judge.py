@@ -1,0 +1,162 @@
+"""Judge: surges → alerts. One partition, one judge: it sees all series in step, and says what changed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import datetime
+from time import time
+from typing import Any
+
+import faust
+import msgspec
+import structlog
+
+from detectors.alert import Alert, State, encode, headers
+from detectors.incident import Judge
+from detectors.rules import Rules
+from detectors.surges import decode
+from streams.health import Health
+from streams.metrics import Metrics
+from streams.outbox import Outbox
+from streams.state import StateTable
+from streams.topics import Topics
+from streams.transport import Consumer
+
+STAGE = "judge"
+#: An alert whose decision is older was made from history or from a backlog: its delay says nothing about us.
+LIVE_SECONDS = 600.0
+
+log = structlog.get_logger(__name__)
+
+
+class JudgeStage:
+    """The stage behind `surges`."""
+
+    def __init__(
+        self, app: faust.App, rules: Rules, topics: Topics, state: StateTable, metrics: Metrics, health: Health
+    ) -> None:
+        self._app = app
+        self._rules = rules
+        self.topic = topics.surges
+        self._topics = topics
+        self._state = state
+        self._metrics = metrics
+        self._health = health
+        self._outbox = Outbox(app)
+        self._judge: Judge | None = None
+        self._upto = 0
+        self._kept = 0
+        self._lock = asyncio.Lock()
+
+    async def resume(self, assigned: frozenset[int]) -> Mapping[int, int]:
+        """Take up the judge from its snapshot if it is newly ours, let go of it if it is no longer."""
+        async with self._lock:
+            self.release(assigned)
+            if not assigned:
+                return {}
+            if self._judge is None:
+                kept = self._state.load(0)
+                incidents, partitions = self._rules.incidents, self._rules.partitions
+                if kept is None:
+                    self._judge, self._upto = Judge(incidents, partitions), 0
+                else:
+                    self._judge, self._upto = Judge.from_state(incidents, partitions, kept.data), kept.offset
+                self._kept = self._upto
+                log.info("partition taken up", stage=STAGE, partition=0, offset=self._upto)
+                self._tell(self._judge)
+            return {0: self._upto} if self._upto else {}
+
+    def release(self, assigned: frozenset[int]) -> None:
+        """Let go of the judge if it is another worker's now."""
+        if not assigned and self._judge is not None:
+            self._judge = None
+            for gauge in self._metrics.open_incidents.collect()[0].samples:
+                self._metrics.open_incidents.labels(**gauge.labels).set(0)
+
+    async def handle(self, message: Any) -> None:
+        """Judge the surges of a fetch; returns when the alerts are with the broker."""
+        async with self._lock:
+            judge = self._judge
+            if judge is None:
+                return  # taken away meanwhile: its next owner reads them
+            sent: list[Alert] = []
+            for record in message.value:
+                if record.offset < self._upto:
+                    continue
+                try:
+                    surges = decode(record.value)
+                except msgspec.MsgspecError as error:
+                    log.error(
+                        "a record on surges is not ours; keep others from writing there",
+                        offset=record.offset,
+                        error=str(error),
+                    )
+                    self._upto = record.offset + 1
+                    continue
+                for alert in judge.apply(surges):
+                    await self._outbox.put(
+                        self._topics.alerts, 0, encode(alert), key=alert.id.encode(), headers=headers(alert)
+                    )
+                    sent.append(alert)
+                self._upto = record.offset + 1
+            await self._outbox.flush()
+            for alert in sent:
+                self._report(alert)
+            self._tell(judge)
+            if self._state.due(0):
+                await self._save(judge)
+
+    def _report(self, alert: Alert) -> None:
+        self._metrics.alerts.labels(alert.state.value).inc()
+        delay = time() - datetime.fromisoformat(alert.updated_at).timestamp()
+        if 0 <= delay < LIVE_SECONDS:
+            self._metrics.alert_latency.observe(delay)
+        if alert.state is not State.UPDATE:
+            log.info(
+                f"incident {alert.state.value}",
+                incident=alert.id,
+                service=alert.service,
+                region=alert.region,
+                severity=alert.severity.value,
+                observed=alert.observed,
+                expected=alert.expected,
+                evidence=alert.evidence,
+            )
+
+    def _tell(self, judge: Judge) -> None:
+        self._health.moved(STAGE, time())
+        for severity, count in judge.open_by_severity().items():
+            self._metrics.open_incidents.labels(severity.value).set(count)
+
+    async def _save(self, judge: Judge) -> None:
+        if self._kept == self._upto or self._judge is not judge:
+            return
+        size = await self._state.save(0, self._upto, judge.to_state())
+        self._kept = self._upto
+        self._metrics.snapshots.labels(STAGE).inc()
+        self._metrics.snapshot_bytes.labels(STAGE).set(size)
+
+    async def run(self) -> None:
+        """Write the snapshot that is due after the last record came, and tell the lag, until cancelled."""
+        committed = 0
+        tp = faust.TP(self._topics.surges, 0)
+        while True:
+            await asyncio.sleep(1.0)
+            async with self._lock:
+                judge = self._judge
+                end = self._consumer.highwater(tp) if judge and tp in self._consumer.assignment() else None
+                lag = 0 if end is None else max(0, end - self._upto)
+                if judge and self._state.due(0):
+                    await self._save(judge)
+                kept = self._kept
+            self._metrics.input_lag.labels(tp.topic, tp.partition).set(lag)
+            self._health.lag(STAGE, lag, time())
+            if judge and committed != kept:
+                committed = kept
+                await self._consumer.commit_position(self._topics.surges, 0, kept)
+
+    @property
+    def _consumer(self) -> Consumer:
+        consumer: Consumer = self._app.consumer
+        return consumer

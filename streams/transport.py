@@ -1,0 +1,156 @@
+"""Faust's Kafka driver with whole fetches as messages, and a stage's own say on where to go on.
+
+Faust's cost is per message: a task and a wait each. For topics that opt in, one message carries all records that a
+fetch brought of a partition, so that cost is paid a few times a second. Faust's own bookkeeping of acknowledgements is
+not exact, and its commit knows nothing of the state: for those topics the stage says where to go on, and commits.
+Rebalancing, tables, recovery and flow control are Faust's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
+from typing import Any, Protocol
+
+import faust
+from aiokafka import TopicPartition
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP, Message
+
+
+TrueEnds = Callable[[Collection[TopicPartition]], Awaitable[Mapping[TopicPartition, int]]]
+
+
+class Resume(Protocol):
+    """A stage's say on where to go on in a topic."""
+
+    async def __call__(self, assigned: frozenset[int]) -> Mapping[int, int]:
+        """The offset to read next of each assigned partition that the stage has state of.
+
+        Called at the end of each rebalance, when tables are recovered and before records flow. Partitions that are not
+        in the answer begin at the group's committed offset, or at the earliest.
+        """
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):
+    """Consumer thread that knows where partitions really end."""
+
+    async def _highwaters(self, partitions: Iterable[TP]) -> Mapping[TP, int]:
+        ends: Mapping[TP, int] = await super()._highwaters(list(partitions))
+        transport: Transport = self.transport
+        if transport.true_ends is None:
+            return ends
+        # Recovery of tables goes up to here: without the correction it stops early and loses state without a word.
+        right = await transport.true_ends([TopicPartition(tp.topic, tp.partition) for tp in ends])
+        return {TP(tp.topic, tp.partition): end for tp, end in right.items()}
+
+
+class Consumer(driver.Consumer):
+    """Consumer that hands over the records of a partition and fetch as one message."""
+
+    transport: Transport
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
+        """Fetched records: of topics that opted in, a message's value is the list of them, its offset the first one's."""
+        records, active = await self._wait_next_records(timeout)
+        generation = self.app.consumer_generation_id
+        if records is None or self.should_stop:
+            return
+        if not self.flow_active:
+            # A rebalance began while the fetch was under way: drop it, it is read again. The stages are not asked, since
+            # tables may not be recovered yet. An error must not end the fetcher: the rebalance ends with a seek.
+            try:
+                await super().perform_seek()
+            except Exception as error:
+                self.log.warning("seek during a rebalance failed, it is done again at its end: %r", error)
+            return
+        resume = self.transport.resume
+        for tp in [tp for tp in records if tp.topic in resume]:
+            batch = records.pop(tp)
+            if self._stale(generation):
+                return
+            if batch and self._wanted(tp, active):
+                self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
+                message = self._to_message(tp, batch[0])
+                message.value = batch
+                yield tp, message
+                # Faust has noted the message's offset, the first: records up to the last are delivered.
+                if tp in self._read_offset:
+                    self._read_offset[tp] = batch[-1].offset
+        for tp, record in self.scheduler.iterate(records):
+            if self._stale(generation):
+                return
+            if self._wanted(tp, active):
+                self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
+                yield tp, self._to_message(tp, record)
+
+    def _stale(self, generation: int) -> bool:
+        return not self.flow_active or self.app.consumer_generation_id != generation
+
+    def _wanted(self, tp: TP, active: set[TP] | None) -> bool:
+        return active is None or tp in active or tp in self._buffered_partitions
+
+    async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
+        # Gaps matter to Faust's acknowledgements alone, and opted-in topics have none of those.
+        if tp.topic not in self.transport.resume:
+            await super()._add_gap(tp, offset_from, offset_to)
+
+    def ack(self, message: Message) -> bool:
+        """Faust is done with a message. For opted-in topics that commits nothing: see `commit_position`."""
+        if message.topic not in self.transport.resume:
+            return bool(super().ack(message))
+        if message.acked:
+            return False
+        message.acked = True
+        self._unacked_messages.discard(message)
+        return True
+
+    async def commit_position(self, topic: str, partition: int, offset: int) -> None:
+        """Tell the group that the records before `offset` are dealt with: for tools that show lag."""
+        tp = TP(topic, partition)
+        if tp in self.assignment():
+            await self._commit({tp: offset})
+
+    async def perform_seek(self) -> None:
+        """Seek where the stages say, elsewhere to the committed offsets."""
+        await super().perform_seek()
+        assigned = self.assignment()
+        for topic, resume in self.transport.resume.items():
+            mine = frozenset(tp.partition for tp in assigned if tp.topic == topic)
+            for partition, offset in (await resume(mine)).items():
+                await self.seek(TP(topic, partition), offset)
+
+
+class Transport(driver.Transport):
+    """The transport behind `groundswell://` addresses.
+
+    resume: the topics that opted in, with their stage's say.
+    true_ends: asked for the ends of partitions where the broker's own answer is wrong, as the embedded one's is.
+    """
+
+    Consumer = Consumer
+    resume: dict[str, Resume]
+    true_ends: TrueEnds | None
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.resume = {}
+        self.true_ends = None
+
+    def opt_in(self, topic: str, resume: Resume) -> None:
+        """Deliver a topic's records by the fetch, and go on in it where `resume` says."""
+        self.resume[topic] = resume
+
+
+class Records(faust.Schema):
+    """Schema of topics that opted in: a message's value is the list of records, as it is."""
+
+    def loads_key(self, app: Any, message: Message, **_: Any) -> Any:
+        """Nothing: each record has its own."""
+        return None
+
+    def loads_value(self, app: Any, message: Message, **_: Any) -> Any:
+        """The records."""
+        return message.value
