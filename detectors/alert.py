@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import enum
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 SCHEMA_VERSION = 1
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class State(enum.StrEnum):
@@ -28,7 +31,9 @@ class Severity(enum.StrEnum):
     CRITICAL = "critical"
 
 
-Time = Annotated[str, Meta(description="RFC 3339, UTC: 2022-10-25T07:04:00Z")]
+Time = Annotated[
+    str, Meta(description="RFC 3339, UTC: 2022-10-25T07:04:00Z", extra_json_schema={"format": "date-time"})
+]
 
 
 class Course(msgspec.Struct, frozen=True, kw_only=True):
@@ -73,3 +78,112 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
 
 encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder(Alert).decode
+
+
+def utc(ms: int) -> str:
+    """RFC 3339 text of a time in milliseconds since 1970, with milliseconds only where it has some.
+
+    >>> utc(1_666_681_440_000), utc(1_666_681_440_250)
+    ('2022-10-25T07:04:00Z', '2022-10-25T07:04:00.250Z')
+    """
+    text = (_EPOCH + timedelta(milliseconds=ms)).isoformat(timespec="milliseconds" if ms % 1000 else "seconds")
+    return text.removesuffix("+00:00") + "Z"
+
+
+def headers(alert: Alert) -> list[tuple[str, bytes]]:
+    """The headers of its record on `alerts`: CloudEvents 1.0 in binary mode, so the value stays plain JSON.
+
+    Source: https://github.com/cloudevents/spec, bindings/kafka-protocol-binding.md.
+    """
+    texts = {
+        "ce_specversion": "1.0",
+        "ce_id": f"{alert.id}.{alert.sequence}",
+        "ce_source": "/groundswell",
+        "ce_type": f"io.github.groundswell.incident.{alert.state.value}.v{alert.schema_version}",
+        "ce_subject": _place(alert.service, alert.region),
+        "ce_time": alert.updated_at,
+        "content-type": "application/json",
+    }
+    return [(name, text.encode()) for name, text in texts.items()]
+
+
+def summary(
+    *,
+    service: str,
+    region: str,
+    observed: int,
+    expected: float,
+    started_ms: int,
+    until_ms: int,
+    resolved_ms: int | None = None,
+    again: bool = False,
+) -> str:
+    """One line that a person understands at 3 a.m.
+
+    until_ms: event time up to which observed and expected were counted. again: it had been resolved and came back.
+
+    >>> summary(service="WhatsApp", region="it/lazio", observed=61, expected=4.3,
+    ...         started_ms=1_666_681_440_000, until_ms=1_666_681_740_000)
+    'WhatsApp in it/lazio: 61 reports in 5 minutes, 4.3 usual (14 times), since 07:04 UTC'
+    """
+    where = " in ".join(filter(None, (_one_line(service), _one_line(region))))
+    counted = f"{observed:,} report{'' if observed == 1 else 's'} in {_span(until_ms - started_ms)}, {_usual(expected)}"
+    if expected >= _HARDLY_ANY:
+        counted += f" ({_figure(observed / expected)} times)"
+    since = f"since {_clock(started_ms, until_ms if resolved_ms is None else resolved_ms)} UTC"
+    if resolved_ms is not None:
+        return f"{where}: resolved at {_clock(resolved_ms, resolved_ms)} UTC after {counted}, {since}"
+    return f"{where}{' again' if again else ''}: {counted}, {since}"
+
+
+#: Below it an expected count is put in words: a ratio of thousands would say nothing.
+_HARDLY_ANY = 0.05
+
+
+def _place(service: str, region: str) -> str:
+    return f"{service}/{region}" if region else service
+
+
+def _one_line(name: str) -> str:
+    """A name without line breaks. report.py refuses them; the log of surges has other writers in theory."""
+    return " ".join(name.split())
+
+
+def _usual(expected: float) -> str:
+    if expected <= 0:
+        return "none usual"
+    return "hardly any usual" if expected < _HARDLY_ANY else f"{_figure(expected)} usual"
+
+
+def _figure(value: float) -> str:
+    """Two digits below 10, whole numbers from it on."""
+    return f"{value:.2g}" if value < 9.95 else f"{value:,.0f}"
+
+
+def _span(ms: int) -> str:
+    """How long, in the two largest units that matter.
+
+    >>> _span(40_000), _span(60_000), _span(7_500_000), _span(180_000_000)
+    ('40 seconds', '1 minute', '2 hours 5 minutes', '2 days 2 hours')
+    """
+    seconds = max(0, round(ms / 1000))
+    if seconds < 60:
+        return _units(seconds, "second")
+    minutes = round(seconds / 60)
+    if minutes < 120:
+        return _units(minutes, "minute")
+    hours, minutes = divmod(minutes, 60)
+    if hours < 48:
+        return _units(hours, "hour") + (f" {_units(minutes, 'minute')}" if minutes else "")
+    days, hours = divmod(hours, 24)
+    return _units(days, "day") + (f" {_units(hours, 'hour')}" if hours else "")
+
+
+def _units(number: int, unit: str) -> str:
+    return f"{number} {unit}" if number == 1 else f"{number} {unit}s"
+
+
+def _clock(ms: int, seen_from_ms: int) -> str:
+    """Hour and minute in UTC, with the date where it is another day than the one it is seen from."""
+    text = utc(ms)
+    return text[11:16] if text[:10] == utc(seen_from_ms)[:10] else f"{text[:10]} {text[11:16]}"

@@ -20,11 +20,15 @@ _HOURS_KEPT = 2_000
 
 
 class Input(msgspec.Struct, array_like=True):
-    """How far an input partition is in the counts: its current chunk, and what it has counted there so far."""
+    """How far an input partition is in the counts: its current chunk, and what it has counted there so far.
+
+    clears: event time that it does not hold back, ms: its watermark, or, while it never had a record, the watermark of
+    the others when it last said so. A record may be on its way to it that is older than what came to the others since.
+    """
 
     start: int
     upto: int
-    watermark: int
+    clears: int
     counts: dict[tuple[Series, Names, int], int] = {}
 
 
@@ -33,6 +37,7 @@ class Saved(msgspec.Struct, frozen=True, array_like=True):
 
     partitions: int
     inputs: list[Input | None]
+    marks: list[int]
     through: int
     hours: list[int]
     overflowed: int
@@ -54,6 +59,7 @@ class Detection:
         self.rules = rules
         self.partition = partition
         self.inputs: list[Input | None] = [None] * rules.reports_partitions
+        self._marks = [NEVER] * rules.reports_partitions
         self.through = NEVER
         self._cap = Cap(max(1, rules.series_limit // rules.partitions))
         self._hours: set[int] = set()
@@ -87,7 +93,7 @@ class Detection:
             )
         current = self.inputs[message.partition]
         if current is None or message.start > current.start:
-            current = Input(message.start, message.start, message.watermark if current is None else current.watermark)
+            current = Input(message.start, message.start, NEVER if current is None else current.clears)
         elif message.start < current.start or message.upto < current.upto:
             return
         self.inputs[message.partition] = current
@@ -102,7 +108,12 @@ class Detection:
                 self._watch(series).count(series, names, tick, more)
         current.counts = new
         current.upto = message.upto
-        current.watermark = max(current.watermark, message.watermark)
+        if message.watermark == NEVER:
+            marks = [each for each in self._marks if each != NEVER]
+            current.clears = max(current.clears, min(marks, default=NEVER))
+        else:
+            self._marks[message.partition] = max(self._marks[message.partition], message.watermark)
+            current.clears = self._marks[message.partition]
 
     def _watch(self, series: Series) -> Watch:
         watch = self._policies.get(series)
@@ -118,14 +129,8 @@ class Detection:
 
     @property
     def watermark(self) -> int:
-        """Event time up to which all input partitions are read, ms; NEVER until each has been heard of.
-
-        An input partition that never had a record holds nobody back.
-        """
-        marks = [NEVER if each is None else each.watermark for each in self.inputs]
-        if any(each is None for each in self.inputs):
-            return NEVER
-        return min((mark for mark in marks if mark != NEVER), default=NEVER)
+        """Event time up to which all input partitions are read, ms; NEVER until each has been heard of."""
+        return min(NEVER if each is None else each.clears for each in self.inputs)
 
     def advance(self) -> SurgeRecord | None:
         """Close what can be closed, at most STEP_MS at once; None when there is nothing left to do."""
@@ -136,7 +141,7 @@ class Detection:
         until = min(horizon, max(first, self.through) + STEP_MS)
         rows: list[tuple[int, list[SurgeRow]]] = []
         for _, watch in sorted(self._watches.items()):
-            rows.extend(watch.close(until, self._hours))
+            rows.extend(watch.close(until, horizon, self._hours))
         rows.sort(key=lambda each: each[0])
         ticks = [
             Tick(at, sorted((row for _, told in group for row in told), key=lambda row: row.series))
@@ -152,7 +157,7 @@ class Detection:
         """The whole state, for a snapshot."""
         watches = [watch.save() for _, watch in sorted(self._watches.items())]
         return _encode(
-            Saved(self.rules.partitions, self.inputs, self.through, sorted(self._hours), self.overflowed, watches)
+            Saved(self.rules.partitions, self.inputs, self._marks, self.through, sorted(self._hours), self.overflowed, watches)
         )
 
     @classmethod
@@ -172,7 +177,8 @@ class Detection:
                 f"reports, the settings say {rules.partitions} and {rules.reports_partitions}"
             )
         self = cls(rules, partition)
-        self.inputs, self.through, self._hours = saved.inputs, saved.through, set(saved.hours)
+        self.inputs, self._marks = saved.inputs, saved.marks
+        self.through, self._hours = saved.through, set(saved.hours)
         self._cap.overflowed = saved.overflowed
         for each in saved.watches:
             if not each.series and not each.window.ticks:

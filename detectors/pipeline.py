@@ -32,8 +32,10 @@ class Pipeline:
         self._counters = [PartitionCounter(names, partition, BEGIN) for partition in range(rules.reports_partitions)]
         self._detections = [Detection(rules, partition) for partition in range(rules.partitions)]
         self._judge = Judge(rules.incidents, rules.partitions)
-        for counter in self._counters:
-            self._detect(counter.messages())
+
+    def empty(self, partition: int) -> list[bytes]:
+        """Say that a partition of `reports` has no record yet: it holds the others back no longer. As `read`."""
+        return self._detect(self._counters[partition].messages())
 
     def read(self, partition: int, values: Sequence[bytes | None], stamps: Sequence[int]) -> list[bytes]:
         """Read the next records of a partition of `reports`; returns the alerts that follow, encoded, in order.

@@ -12,7 +12,6 @@ from detectors.recents import Recents, dispersion
 from detectors.river_models import DetectorChoice, RiverBank, make_bank
 from detectors.rules import Policy, Rules
 from detectors.series import OVERFLOW, Names, Series
-from detectors.source import SourceRule
 from detectors.surge import Scores, SurgeBank
 from detectors.surges import SurgeRow
 from detectors.window import Key, Window
@@ -74,7 +73,6 @@ class Watch:
 
     def __init__(self, rules: Rules, policy: Policy, cap: Cap, partition: int) -> None:
         self.policy = policy
-        self.rule: SourceRule = policy.rule
         self.window = Window()
         self.rows: dict[Series, int] = {}
         self.names: list[Names] = []
@@ -83,6 +81,9 @@ class Watch:
         self.bank: SurgeBank | RiverBank = make_bank(choice, rules.surge, policy.rule.bucket_seconds)
         self.recents = Recents(policy.rule.bucket_seconds)
         self.buckets_closed = 0
+        # Asked for at every tick.
+        self._ticks, self._tick_ms = policy.rule.ticks, policy.rule.tick_ms
+        self._lateness_ms, self._bucket_ms = policy.rule.lateness_ms, policy.rule.bucket_ms
         self._hot = min(HOT, rules.incidents.close_at)
         self._cap = cap
         self._overflow = Series(f"*{policy.source}/{policy.detector}/{partition}", OVERFLOW, "")
@@ -115,24 +116,29 @@ class Watch:
         return None if tick is None else self._at(tick)
 
     def _at(self, tick: int) -> int:
-        return (tick + 1) * self.rule.tick_ms + self.rule.lateness_ms
+        return (tick + 1) * self._tick_ms + self._lateness_ms
 
-    def close(self, until: int, hours: set[int]) -> Iterator[tuple[int, list[SurgeRow]]]:
+    def close(self, until: int, horizon: int, hours: set[int]) -> Iterator[tuple[int, list[SurgeRow]]]:
         """Close the ticks that can be decided by event time `until`: (at, rows) of each that has rows.
 
-        hours: the hours in which any report of any source fell, complete up to `until`.
+        hours: the hours in which any report of any source fell, complete up to `horizon`, which is >= until. A gap of
+        the feed is left behind at once, also where it ends after `until`.
         """
-        ticks = self.rule.ticks
+        ticks, tick_ms = self._ticks, self._tick_ms
         if self.next_tick is None:
             earliest = self.window.earliest()
             if earliest is None or self._at(earliest) > until:
                 return
             self.next_tick = earliest - earliest % ticks
-        while self._at(self.next_tick) <= until:
-            tick = self.next_tick
+        last = (until - self._lateness_ms) // tick_ms - 1
+        waiting = self.window.ticks
+        while (tick := self.next_tick) <= last:
             position = tick % ticks
-            if position == 0 and tick not in self.window.ticks:
-                after = self._gap_end(tick, until, hours)
+            if position < ticks - 1 and tick not in waiting and position:
+                self.next_tick = tick + 1
+                continue
+            if position == 0 and tick not in waiting:
+                after = self._gap_end(tick, horizon, hours)
                 if after is not None:
                     self._skip(tick, after)
                     continue
@@ -141,22 +147,22 @@ class Watch:
             if rows:
                 yield self._at(tick), rows
 
-    def _gap_end(self, tick: int, until: int, hours: set[int]) -> int | None:
+    def _gap_end(self, tick: int, horizon: int, hours: set[int]) -> int | None:
         """The first tick of the bucket after a gap of the feed that begins at `tick`; None where there is none."""
-        begin = tick * self.rule.tick_ms
+        begin = tick * self._tick_ms
         hour = begin // HOUR_MS
-        last = (until - self.rule.lateness_ms) // HOUR_MS
+        last = (horizon - self._lateness_ms) // HOUR_MS
         if hour in hours or last - hour <= GAP_HOURS:
             return None
         if any(h in hours for h in range(hour, hour + GAP_HOURS + 1)):
             return None
         after = min((h for h in hours if h > hour), default=last)
-        bucket = min(after, last) * HOUR_MS // self.rule.bucket_ms
-        return bucket * self.rule.ticks
+        bucket = min(after, last) * HOUR_MS // self._bucket_ms
+        return bucket * self._ticks
 
     def _skip(self, tick: int, after: int) -> None:
-        bucket = self.rule.bucket_ms
-        begin, end = tick // self.rule.ticks * bucket, after // self.rule.ticks * bucket
+        bucket = self._bucket_ms
+        begin, end = tick // self._ticks * bucket, after // self._ticks * bucket
         self.bank.skip(begin, end)
         self.recents.push_missing((end - begin) // bucket)
         self.next_tick = after
@@ -164,10 +170,10 @@ class Watch:
     def _close_tick(self, tick: int, position: int) -> list[SurgeRow]:
         counts = self.window.ticks.pop(tick, None)
         touched = self._take_in(counts) if counts else ()
-        start = tick // self.rule.ticks * self.rule.bucket_ms
-        if position == self.rule.ticks - 1:
+        start = tick // self._ticks * self._bucket_ms
+        if position == self._ticks - 1:
             return self._close_bucket(start, self._at(tick))
-        return self._peek(start, (position + 1) / self.rule.ticks, touched, self._at(tick))
+        return self._peek(start, (position + 1) / self._ticks, touched, self._at(tick))
 
     def _take_in(self, counts: dict[Key, int]) -> list[int]:
         """Add a tick's counts to the open bucket; the rows that they went to."""
@@ -236,7 +242,7 @@ class Watch:
         hot_until = self._hot_until[:n]
         hot_until[scores.evidence >= self._hot] = at + COOLING_MS
         hot = np.flatnonzero(hot_until > at)
-        rows = self._rows(hot.tolist(), scores, start, start + self.rule.bucket_ms, closed=True) if len(hot) else []
+        rows = self._rows(hot.tolist(), scores, start, start + self._bucket_ms, closed=True) if len(hot) else []
         observed[:] = 0
         return rows
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import faust
 import structlog
+from faust.types import TP
 from prometheus_client import CollectorRegistry
 
 from streams import log as logs
@@ -82,7 +83,9 @@ class App(faust.App):
             transport.true_ends = partial(end_offsets, settings)
         for name, stage in ((names.reports, self.ingest), (names.counts, self.detect), (names.surges, self.judge)):
             transport.opt_in(name, stage.resume)
-            self.agent(self.topic(name, schema=Records()), name=name)(self._reading(stage.handle))
+            self.agent(self.topic(name, schema=Records()), name=f"groundswell.{type(stage).__name__}")(
+                self._reading(stage.handle)
+            )
             self.task(stage.run)
         self.on_partitions_assigned.connect(self._on_assigned)
         self.on_partitions_revoked.connect(self._on_revoked)
@@ -124,7 +127,7 @@ class App(faust.App):
         self.health.recovered(False)
         self._revoked_at = monotonic()
 
-    async def _on_assigned(self, _sender: Any, assigned: set[faust.TP], **_: Any) -> None:
+    async def _on_assigned(self, _sender: Any, assigned: set[TP], **_: Any) -> None:
         for topic, stage in (
             (self.ingest.topic, self.ingest),
             (self.detect.topic, self.detect),

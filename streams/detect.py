@@ -11,6 +11,7 @@ from typing import Any
 import faust
 import msgspec
 import structlog
+from faust.types import TP
 
 from detectors.counts import decode_counts
 from detectors.detection import Detection
@@ -137,7 +138,7 @@ class Detect:
             waiting = 0
             async with self._lock:
                 for lane in list(self._lanes.values()):
-                    tp = faust.TP(self._topics.counts, lane.partition)
+                    tp = TP(self._topics.counts, lane.partition)
                     end = self._consumer.highwater(tp) if tp in self._consumer.assignment() else None
                     lag = 0 if end is None else max(0, end - lane.upto)
                     self._metrics.input_lag.labels(tp.topic, tp.partition).set(lag)

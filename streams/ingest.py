@@ -10,6 +10,7 @@ from typing import Any
 import faust
 import msgspec
 import structlog
+from faust.types import TP
 
 from detectors.counts import BEGIN, NameCache, PartitionCounter, Position, encode
 from detectors.rules import Rules
@@ -37,7 +38,7 @@ class _Lane:
         self.partition = partition
         self.counter = counter
         self.unsent = False
-        self.said_hello = False
+        self.told_records = False
         self.moved_at = monotonic()
 
 
@@ -104,7 +105,7 @@ class Ingest:
                     sealed = counter.seal()
                 await asyncio.sleep(0)
             # The first record of all is told at once: from now on this partition holds the others back.
-            if lane.unsent and not lane.said_hello:
+            if lane.unsent and not lane.told_records:
                 await self._send(lane)
             await self._outbox.flush()
             if sealed is not None:
@@ -116,7 +117,7 @@ class Ingest:
         for partition, message in enumerate(lane.counter.messages()):
             await self._outbox.put(self._topics.counts, partition, encode(message), key=b"%d" % lane.partition)
         lane.unsent = False
-        lane.said_hello = True
+        lane.told_records = lane.counter.watermark.event != NEVER
 
     async def _keep(self, lane: _Lane, position: Position) -> None:
         """Keep where to go on. What came before has to be with the broker already."""
@@ -144,7 +145,7 @@ class Ingest:
 
     async def _tick(self, lane: _Lane) -> int:
         """Bring one partition up to date; returns how many records wait in it."""
-        tp = faust.TP(self._topics.reports, lane.partition)
+        tp = TP(self._topics.reports, lane.partition)
         end = self._consumer.highwater(tp) if tp in self._consumer.assignment() else None
         counter = lane.counter
         lag = 0 if end is None else max(0, end - counter.upto)
@@ -152,15 +153,15 @@ class Ingest:
         if end is not None and (lag == 0 or await self._only_markers(lane, tp, end)):
             lag = 0
             mark = counter.watermark
-            if mark.event == NEVER and not lane.said_hello:
-                lane.unsent = True
+            if mark.event == NEVER:
+                lane.unsent = True  # still empty: it clears what the others have said so far
             elif mark.live and time() * 1000 - mark.delay > mark.event:
                 await self._move_on(lane)
         if lane.unsent:
             await self._send(lane)
         return lag
 
-    async def _only_markers(self, lane: _Lane, tp: faust.TP, end: int) -> bool:
+    async def _only_markers(self, lane: _Lane, tp: TP, end: int) -> bool:
         """Whether what is left of the log are a transaction's markers, which no consumer sees."""
         still = monotonic() - lane.moved_at > 2 * FLUSH_SECONDS
         return still and (await self._consumer.position(tp) or 0) >= end

@@ -11,6 +11,7 @@ from typing import Any
 import faust
 import msgspec
 import structlog
+from faust.types import TP
 
 from detectors.alert import Alert, State, encode, headers
 from detectors.incident import Judge
@@ -140,7 +141,7 @@ class JudgeStage:
     async def run(self) -> None:
         """Write the snapshot that is due after the last record came, and tell the lag, until cancelled."""
         committed = 0
-        tp = faust.TP(self._topics.surges, 0)
+        tp = TP(self._topics.surges, 0)
         while True:
             await asyncio.sleep(1.0)
             async with self._lock:

@@ -19,7 +19,7 @@ _SHARED: list[Any] = [
 #: What these say at info and warning is about their inner life; each says what matters as an error.
 _QUIET = {
     "faust.transport.drivers.aiokafka": "ERROR",  # "Topic creation disabled!": ours are created by `groundswell topics`
-    "faust.assignor": "WARNING",
+    "faust": "WARNING",
     "aiokafka": "WARNING",
     "mode": "WARNING",
     "asyncio": "WARNING",

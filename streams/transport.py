@@ -8,14 +8,13 @@ Rebalancing, tables, recovery and flow control are Faust's.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import faust
 from aiokafka import TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
-
 
 TrueEnds = Callable[[Collection[TopicPartition]], Awaitable[Mapping[TopicPartition, int]]]
 
@@ -106,6 +105,15 @@ class Consumer(driver.Consumer):
         message.acked = True
         self._unacked_messages.discard(message)
         return True
+
+    def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
+        # Faust's compiled stream iterator notes acknowledgements past `ack`.
+        for tp in super()._filter_tps_with_pending_acks(topics):
+            if tp.topic in self.transport.resume:
+                self._acked[tp].clear()
+                self._acked_index[tp].clear()
+            else:
+                yield tp
 
     async def commit_position(self, topic: str, partition: int, offset: int) -> None:
         """Tell the group that the records before `offset` are dealt with: for tools that show lag."""

@@ -1,0 +1,383 @@
+"""The command line, `groundswell VERB`: parse, call, print. Exit codes: 0 done, 1 failed, 2 wrong usage."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+# The verbs' modules are imported when a verb runs: Faust, River and Kafka's clients take a second or two to import,
+# which `--help` need not wait for.
+if TYPE_CHECKING:
+    from streams.fault import Fault
+    from streams.settings import Loaded
+
+INTERRUPTED = 130
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+class Speed(click.ParamType):
+    """How much faster than the reports' own clock: `60x`, `60`."""
+
+    name = "speed"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            speed = float(str(value).removesuffix("x"))
+        except ValueError:
+            speed = 0.0
+        if not 0 < speed < float("inf"):
+            self.fail(f"{value!r} is no speed. Give a number of times the reports' own pace: 60x.", param, ctx)
+        return speed
+
+
+def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from importlib import metadata
+
+        click.echo(f"groundswell {metadata.version('groundswell')}")
+        ctx.exit()
+
+
+def _keep(ctx: click.Context, param: click.Parameter, value: Any) -> None:
+    """An option that may stand before the verb or after it: the last one given counts."""
+    if value is not None:
+        ctx.meta[f"groundswell.{param.name}"] = value
+
+
+def settings_option(command: _Command) -> _Command:
+    return click.option(
+        "--settings",
+        type=click.Path(path_type=Path),
+        metavar="FILE",
+        expose_value=False,
+        callback=_keep,
+        help="Settings file; default: $GROUNDSWELL_SETTINGS, else groundswell.toml if it is there.",
+    )(command)
+
+
+def kafka_option(command: _Command) -> _Command:
+    return click.option(
+        "--kafka",
+        metavar="ADDRESS",
+        expose_value=False,
+        callback=_keep,
+        help="Brokers, host:port with commas between them; overrides kafka.address.",
+    )(command)
+
+
+json_option = click.option("--json", "json_output", is_flag=True, help="For programs.")
+
+
+def loaded() -> Loaded:
+    """The settings with the flags of this call. SettingsError."""
+    from streams import settings
+
+    meta = click.get_current_context().meta
+    address = meta.get("groundswell.kafka")
+    flags = {} if address is None else {"kafka.address": address}
+    return settings.load(meta.get("groundswell.settings"), env=os.environ, flags=flags)
+
+
+class Verbs(click.Group):
+    """The verbs in the order in which people meet them; Kafka's failures are told in the words of our settings."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Exception as error:
+            fault = _kafka_fault(error)
+            if fault is None:
+                raise
+            raise fault from error
+
+
+def _kafka_fault(error: Exception) -> Fault | None:
+    """What lies behind an error of Kafka's client; None for other errors."""
+    client = sys.modules.get("aiokafka.errors")
+    if client is None or not isinstance(error, client.KafkaError):
+        return None
+    import asyncio
+
+    from streams import reach
+
+    return asyncio.run(reach.diagnose(loaded().settings, error))
+
+
+@click.group(
+    cls=Verbs,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="""
+\b
+See it work, nothing else needed:
+  groundswell demo
+\b
+On your own Kafka:
+  export GROUNDSWELL_KAFKA_ADDRESS=kafka:9092
+  groundswell check
+  groundswell topics
+  groundswell worker &
+  groundswell send reports.csv
+  groundswell tail
+\b
+Settings come from groundswell.toml, then from GROUNDSWELL_* variables, then from flags.
+""",
+)
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version, help="Print the version."
+)
+@settings_option
+@kafka_option
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Says which service broke, where, since when and how sure, from the reports that people send."""
+    if ctx.invoked_subcommand != "worker":
+        # What a command has to say of Kafka it says itself.
+        logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
+
+
+@cli.command(
+    short_help="Watch a service break: broker, worker and feed in one.",
+    epilog="""
+\b
+Examples:
+  groundswell demo                  the WhatsApp outage of 25 October 2022, told at an accelerated clock
+  groundswell demo --feed tweets    two months of real tweet volumes about five companies
+  groundswell demo --once           to the end of the story, then stop: 0 if an alert was seen, else 1
+""",
+)
+@click.option("--feed", type=click.Choice(["outage", "tweets"]), default="outage", show_default=True, help="The story.")
+@click.option("--once", is_flag=True, help="Stop at the end of the story; without a terminal it always does.")
+@click.option("--speed", type=Speed(), help="How fast the day runs, 600x; default: as the story is told best.")
+@settings_option
+def demo(feed: str, once: bool, speed: float | None) -> int:
+    """Embedded broker, worker and a feed of reports in one: watch a service break.
+
+    Needs no Kafka. The addresses of status page and metrics are shown; Ctrl-C stops all of it.
+    """
+    from streams import demo as verb
+
+    return verb.run(loaded(), feed=feed, once=once, speed=speed)
+
+
+@cli.command(
+    short_help="Read reports, find surges, write alerts.",
+    epilog="""
+\b
+Examples:
+  groundswell worker
+  groundswell worker --kafka kafka-1:9092,kafka-2:9092
+  GROUNDSWELL_LOG_FORMAT=json groundswell worker --settings /etc/groundswell.toml
+\b
+Start it several times, on one machine or many, and they share the partitions.
+""",
+)
+@settings_option
+@kafka_option
+def worker() -> int:
+    """Read reports, find surges, write alerts; serve status page and metrics."""
+    from streams import app
+
+    return app.run_worker(loaded())
+
+
+@cli.command(
+    short_help="Run the embedded broker, for trying things out.",
+    epilog="""
+\b
+Example:
+  groundswell broker &
+  export GROUNDSWELL_KAFKA_ADDRESS=127.0.0.1:9092 GROUNDSWELL_KAFKA_EMBEDDED=true
+  groundswell worker
+\b
+Everything is in memory and gone when it ends.
+""",
+)
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", default=9092, show_default=True, type=click.IntRange(1, 65_535), help="Port to listen on.")
+def broker(host: str, port: int) -> int:
+    """Run the embedded broker, for trying things out; it is no place for real data."""
+    from streams import broker as verb
+
+    return verb.run(host, port)
+
+
+@cli.command(
+    short_help="Send the reports of a file to Kafka.",
+    epilog="""
+\b
+Examples:
+  groundswell send reports.ndjson.gz
+  groundswell send --speed 60x day.parquet     an hour of reports each minute
+  my-feed | groundswell send -                 JSON, one report a line
+\b
+A report, all but its service optional:
+  {"service": "WhatsApp", "region": "it/lazio/roma", "time": "2022-10-25T07:04:00Z", "count": 1}
+""",
+)
+@click.argument("file", metavar="FILE|-")
+@click.option("--speed", type=Speed(), help="By the reports' own times, so many times faster; default: all at once.")
+@json_option
+@settings_option
+@kafka_option
+def send(file: str, speed: float | None, json_output: bool) -> int:
+    """Send the reports of a file (NDJSON, CSV or Parquet, also gzipped), or of standard input, to Kafka."""
+    from streams import send as verb
+
+    return verb.run(loaded().settings, file, speed=speed, json_output=json_output)
+
+
+@cli.command(
+    short_help="Show the alerts as they come.",
+    epilog="""
+\b
+Examples:
+  groundswell tail                                     alerts as they come
+  groundswell tail --from-start --no-follow            all there are, then stop
+  groundswell tail --json | jq -r 'select(.state == "open").summary'
+""",
+)
+@click.option(
+    "--from-start", is_flag=True, help="Begin with the oldest alert that is kept; default: with the next one."
+)
+@click.option("--follow/--no-follow", default=True, show_default=True, help="Wait for more at the end.")
+@json_option
+@settings_option
+@kafka_option
+def tail(from_start: bool, follow: bool, json_output: bool) -> int:
+    """Show the alerts."""
+    from streams import tail as verb
+
+    return verb.run(loaded().settings, json_output=json_output, follow=follow, from_start=from_start)
+
+
+@cli.command(
+    short_help="Which alerts a file would have raised, without Kafka.",
+    epilog="""
+\b
+Examples:
+  groundswell backtest reports.csv
+  groundswell backtest --json reports.ndjson.gz | jq .summary
+\b
+The alerts are those that the workers would have written, to the byte.
+""",
+)
+@click.argument("file", metavar="FILE|-")
+@json_option
+@settings_option
+def backtest(file: str, json_output: bool) -> int:
+    """Say which alerts the reports of a file would have raised; without Kafka."""
+    from streams import backtest as verb
+
+    return verb.run(loaded().settings, file, json_output=json_output)
+
+
+@cli.command(
+    short_help="Test settings, brokers, topics and rights.",
+    epilog="""
+\b
+Examples:
+  groundswell check
+  groundswell check --kafka kafka:9092 --json | jq .problems
+\b
+Exit code 0: a worker can start. 1: it says what is wrong and what to do. 2: a setting is wrong.
+""",
+)
+@json_option
+@settings_option
+@kafka_option
+def check(json_output: bool) -> int:
+    """Test the settings, the brokers, the topics and our rights; change nothing."""
+    from streams import check as verb
+
+    return verb.run(loaded(), json_output=json_output)
+
+
+@cli.command(
+    short_help="Create the topics that are missing.",
+    epilog="""
+\b
+Examples:
+  groundswell topics
+  GROUNDSWELL_TOPICS_PREFIX=ops- GROUNDSWELL_TOPICS_REPLICATION=3 groundswell topics
+\b
+Existing topics are left as they are. Where one does not fit, it says what to do.
+""",
+)
+@json_option
+@settings_option
+@kafka_option
+def topics(json_output: bool) -> int:
+    """Create the topics that are missing, with the right settings, and test the others."""
+    from streams import topics as verb
+
+    return verb.run(loaded().settings, json_output=json_output)
+
+
+@cli.command(
+    short_help="JSON Schema of reports or alerts.",
+    epilog="""
+\b
+Examples:
+  groundswell schema reports > report.schema.json
+  groundswell schema alerts | jq '."$defs".Alert.properties | keys'
+""",
+)
+@click.argument("topic", type=click.Choice(["reports", "alerts"]))
+def schema(topic: str) -> int:
+    """Print the JSON Schema of what is on a topic."""
+    import json
+
+    from streams import schema as verb
+
+    found = verb.reports_schema() if topic == "reports" else verb.alerts_schema()
+    click.echo(json.dumps(found, indent=2, ensure_ascii=False))
+    return 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The console command; its exit code. No traceback for what is to be expected."""
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that cannot show a name is no reason to fail.
+        with contextlib.suppress(AttributeError, ValueError):
+            stream.reconfigure(errors="replace")  # type: ignore[union-attr]
+    try:
+        code = _run(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader, such as head, has seen enough. Python would complain once more as it closes stdout.
+        with contextlib.suppress(OSError, ValueError):
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return code
+
+
+def _run(arguments: list[str] | None) -> int:
+    from streams.fault import Fault
+
+    try:
+        return cli.main(arguments, prog_name="groundswell", standalone_mode=False) or 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        return INTERRUPTED
+    except Fault as fault:
+        from streams import console, settings
+
+        console.tell(fault)
+        return 2 if isinstance(fault, settings.SettingsError) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

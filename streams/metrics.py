@@ -1,0 +1,161 @@
+"""All Prometheus metrics, each with its meaning and unit."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.metadata import version
+
+import numpy as np
+import numpy.typing as npt
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    GCCollector,
+    Histogram,
+    PlatformCollector,
+    ProcessCollector,
+)
+from prometheus_client.metrics import Info
+from prometheus_client.metrics_core import HistogramMetricFamily
+from prometheus_client.registry import Collector
+from prometheus_client.utils import floatToGoString
+
+from detectors.alert import Severity, State
+from detectors.report import Reason
+
+STAGES = ("ingest", "detect", "judge")
+
+_EVIDENCE = (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0, 20.0, 50.0, 100.0)
+_LATENCY_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+
+
+class EvidenceHistogram(Collector):
+    """Histogram of the evidence of scored buckets: all rows of a bank in one call, which the client's own cannot take.
+
+    A partition may hold 100,000 series; one `observe` a series would cost more than to score them.
+    There is no `_sum`: evidence can be negative, and a sum that falls is no counter. Without it OpenMetrics wants no
+    `_count` either; the bucket of +Inf is the same.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._counts = np.zeros(len(_EVIDENCE) + 1, dtype=np.int64)
+        registry.register(self)
+
+    def observe(self, evidence: float | npt.NDArray[np.float64]) -> None:
+        """Count one score or many, log10 series-weeks; NaN (no score) is left out."""
+        values = np.atleast_1d(np.asarray(evidence, dtype=np.float64))
+        places = np.searchsorted(_EVIDENCE, values[~np.isnan(values)], side="left")
+        self._counts += np.bincount(places, minlength=len(self._counts))
+
+    def collect(self) -> Iterator[HistogramMetricFamily]:
+        bounds = [*map(floatToGoString, _EVIDENCE), "+Inf"]
+        yield HistogramMetricFamily(
+            "groundswell_evidence",
+            "Evidence of a surge in a scored bucket, log10 of its return period in series-weeks.",
+            buckets=list(zip(bounds, np.cumsum(self._counts).tolist(), strict=True)),
+        )
+
+
+class Metrics:
+    """The metrics of one process in `registry`. Label values come from closed sets, never from reports.
+
+    Series known beforehand start at 0, so that `rate()` sees their first event.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+
+        # Ingest. Read = counted + rejected, once all that was read is done with.
+        self.reports_read = Counter(
+            "groundswell_reports_read_total", "Records read from the reports topic.", registry=registry
+        )
+        self.reports_counted = Counter(
+            "groundswell_reports_counted_total", "Records that were counted into a bucket.", registry=registry
+        )
+        self.reports_rejected = Counter(
+            "groundswell_reports_rejected_total",
+            "Records that went to the dead-letter topic, by reason.",
+            ["reason"],
+            registry=registry,
+        )
+        for reason in Reason:
+            self.reports_rejected.labels(reason.value)
+        self.report_volume = Counter(
+            "groundswell_report_volume_total",
+            "Reports that the counted records stand for: the sum of their count fields.",
+            registry=registry,
+        )
+        self.input_lag = Gauge(
+            "groundswell_input_lag_records",
+            "Records of an assigned input partition that are not handled yet.",
+            ["topic", "partition"],
+            registry=registry,
+        )
+
+        # Detect
+        self.watermark_age = Gauge(
+            "groundswell_watermark_age_seconds",
+            "How far the watermark of a source is behind the clock; sources that are not configured count as default.",
+            ["source"],
+            registry=registry,
+        )
+        self.watermark = Gauge(
+            "groundswell_watermark_timestamp_seconds",
+            "Event time up to which everything is decided, seconds since 1970; 0 before the first report.",
+            registry=registry,
+        )
+        self.buckets_closed = Counter(
+            "groundswell_buckets_closed_total", "Buckets of series that were closed and scored.", registry=registry
+        )
+        self.series_tracked = Gauge(
+            "groundswell_series_tracked",
+            "Series (source, service, region) that a partition holds.",
+            ["partition"],
+            registry=registry,
+        )
+        self.series_overflow = Counter(
+            "groundswell_series_overflow_total",
+            "Reports of new names beyond the cap on series, counted in the overflow series.",
+            registry=registry,
+        )
+        self.scores = EvidenceHistogram(registry)
+
+        # Judge
+        self.open_incidents = Gauge(
+            "groundswell_open_incidents", "Incidents that are open now, by severity.", ["severity"], registry=registry
+        )
+        for severity in Severity:
+            self.open_incidents.labels(severity.value).set(0)
+        self.alerts = Counter(
+            "groundswell_alerts_total", "Alert records sent, by what they say.", ["state"], registry=registry
+        )
+        for state in State:
+            self.alerts.labels(state.value)
+        self.alert_latency = Histogram(
+            "groundswell_alert_latency_seconds",
+            "From the event time of a decision to the alert being sent; of live reports, not of replayed history.",
+            buckets=_LATENCY_SECONDS,
+            registry=registry,
+        )
+
+        # State
+        self.snapshots = Counter(
+            "groundswell_snapshots_total", "Snapshots of state that the broker confirmed.", ["stage"], registry=registry
+        )
+        self.snapshot_bytes = Gauge(
+            "groundswell_snapshot_bytes", "Size of a stage's last snapshot.", ["stage"], registry=registry
+        )
+        for stage in STAGES:
+            self.snapshots.labels(stage)
+            self.snapshot_bytes.labels(stage).set(0)
+        self.recovery_seconds = Gauge(
+            "groundswell_recovery_seconds", "How long the last recovery of state took.", registry=registry
+        )
+
+        # Process
+        self.info = Info("groundswell_build", "The running version of Groundswell.", registry=registry)
+        self.info.info({"version": version("groundswell")})
+        ProcessCollector(registry=registry)
+        PlatformCollector(registry=registry)
+        GCCollector(registry=registry)

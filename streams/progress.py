@@ -1,0 +1,41 @@
+"""Progress through a file, on a terminal."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+from streams.console import err, safe
+from streams.rows import Rows
+
+
+@contextlib.contextmanager
+def shown(rows: Rows, done: Callable[[], int]) -> Iterator[Callable[[], None]]:
+    """Show on stderr how far the file is read, by its bytes where its size is known, and the rate.
+
+    done: rows that are through. Gives what to call each time that some are. Without a terminal nothing is shown.
+    """
+    if not err.is_terminal:
+        yield lambda: None
+        return
+    columns = (
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TextColumn("{task.fields[rows]:,} rows  {task.fields[rate]:,.0f} rows/s"),
+        TimeRemainingColumn(),
+    )
+    began = time.monotonic()
+    total = None if rows.share_read() is None else 1.0
+    # Results go to stdout as they are: rich would take it over, and with it what a program reads.
+    with Progress(*columns, console=err, redirect_stdout=False, redirect_stderr=False) as progress:
+        task = progress.add_task(safe(rows.name), total=total, rows=0, rate=0.0)
+
+        def moved() -> None:
+            rate = done() / max(time.monotonic() - began, 1e-3)
+            progress.update(task, completed=rows.share_read() or 0.0, rows=done(), rate=rate)
+
+        yield moved

@@ -1,0 +1,165 @@
+"""JSON Schema of the records that others write and read, made from the structs that the code decodes with.
+
+`python -m streams.schema docs/asyncapi.yaml` writes them into the AsyncAPI file anew; a test tells when that is due.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from detectors.alert import SCHEMA_VERSION, Alert, Course, Severity, State, encode, summary
+from detectors.report import Reason, Report
+
+DRAFT = "https://json-schema.org/draft/2020-12/schema"
+#: The line of the AsyncAPI file from which on it is generated.
+GENERATED_FROM = "  schemas:\n"
+
+REPORTS: tuple[dict[str, Any], ...] = (
+    {"service": "WhatsApp"},
+    {
+        "service": "WhatsApp",
+        "region": "it/lazio/roma",
+        "time": "2022-10-25T09:04:11.250+02:00",
+        "source": "outage-site",
+        "problem": "sending",
+        "id": "r-81723",
+    },
+    {"service": "WhatsApp", "region": "it/lazio", "time": 1_666_681_451, "source": "contact-centre", "count": 61},
+)
+
+ALERTS = (
+    Alert(
+        id="9e847e169e681493",
+        sequence=1,
+        episode=1,
+        state=State.OPEN,
+        sources=["outage-site"],
+        service="WhatsApp",
+        region="it/lazio",
+        severity=Severity.WARNING,
+        started_at="2022-10-25T07:04:00Z",
+        detected_at="2022-10-25T07:07:03Z",
+        updated_at="2022-10-25T07:07:03Z",
+        resolved_at=None,
+        summary=summary(
+            service="WhatsApp",
+            region="it/lazio",
+            observed=37,
+            expected=2.5,
+            started_ms=1_666_681_440_000,
+            until_ms=1_666_681_620_000,
+        ),
+        observed=37,
+        expected=2.5,
+        expected_low=0.0,
+        expected_high=6.1,
+        ratio=14.8,
+        evidence=3.21,
+        warming=False,
+        course=Course(
+            bucket_seconds=60,
+            end="2022-10-25T07:07:00Z",
+            observed=[1, 0, 6, 13, 18],
+            expected=[0.8, 0.8, 0.8, 0.8, 0.9],
+            low=[0.0, 0.0, 0.0, 0.0, 0.0],
+            high=[2.9, 2.9, 2.9, 2.9, 3.1],
+        ),
+    ),
+    Alert(
+        id="9e847e169e681493",
+        sequence=31,
+        episode=1,
+        state=State.RESOLVED,
+        sources=["contact-centre", "outage-site"],
+        service="WhatsApp",
+        region="it/lazio",
+        severity=Severity.CRITICAL,
+        started_at="2022-10-25T07:04:00Z",
+        detected_at="2022-10-25T07:07:03Z",
+        updated_at="2022-10-25T09:21:03Z",
+        resolved_at="2022-10-25T09:21:03Z",
+        summary=summary(
+            service="WhatsApp",
+            region="it/lazio",
+            observed=3518,
+            expected=241.0,
+            started_ms=1_666_681_440_000,
+            until_ms=1_666_689_660_000,
+            resolved_ms=1_666_689_663_000,
+        ),
+        observed=3518,
+        expected=241.0,
+        expected_low=209.4,
+        expected_high=272.6,
+        ratio=14.5975,
+        evidence=57.4,
+        warming=False,
+        course=None,
+    ),
+)
+
+
+def reports_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of a record on `reports`. Unknown fields are allowed: they are ignored."""
+    return _schema(Report, "urn:groundswell:schema:report:1", "A report", REPORTS)
+
+
+def alerts_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of a record on `alerts`. Readers ignore fields they do not know: there will be more."""
+    examples = [json.loads(encode(alert)) for alert in ALERTS]
+    return _schema(Alert, f"urn:groundswell:schema:alert:{SCHEMA_VERSION}", "An alert", examples)
+
+
+def asyncapi_schemas() -> dict[str, Any]:
+    """The schemas that the messages of docs/asyncapi.yaml refer to, by name."""
+    reason = {"description": "why a record was not counted", "enum": [reason.value for reason in Reason]}
+    return {"report": reports_schema(), "alert": alerts_schema(), "reason": reason}
+
+
+def _schema(struct: type[msgspec.Struct], urn: str, title: str, examples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    _, components = msgspec.json.schema_components([struct], ref_template="{name}")
+    schema = _inlined(components[struct.__name__], components)
+    return {"$schema": DRAFT, "$id": urn, **schema, "title": title, "examples": list(examples)}
+
+
+def _inlined(node: Any, components: dict[str, Any]) -> Any:
+    """`node` with what it refers to in its place: a schema without references is read by every tool."""
+    if isinstance(node, list):
+        return [_inlined(item, components) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if "$ref" in node:
+        # What is said of the field goes before what is said of its type.
+        return _inlined(components[node["$ref"]] | {k: v for k, v in node.items() if k != "$ref"}, components)
+    return {name: _inlined(value, components) for name, value in node.items()}
+
+
+def _yaml(node: Any, indent: int) -> str:
+    """`node` as YAML after a key or a dash. Scalars are written as JSON, which YAML contains."""
+    if not node or not isinstance(node, dict | list):
+        return f" {json.dumps(node, ensure_ascii=False)}"
+    pad = "\n" + " " * indent
+    if isinstance(node, dict):
+        return "".join(f"{pad}{name}:{_yaml(value, indent + 2)}" for name, value in node.items())
+    return "".join(f"{pad}- {_yaml(value, indent + 2).lstrip()}" for value in node)
+
+
+def regenerate(document: str) -> str:
+    """The AsyncAPI document with its schemas written anew. ValueError where it has no place for them."""
+    kept, found, _ = document.partition(GENERATED_FROM)
+    if not found:
+        raise ValueError(f"no line {GENERATED_FROM.rstrip()!r} under which the schemas belong")
+    return kept + found.rstrip("\n") + _yaml(asyncapi_schemas(), 4) + "\n"
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m streams.schema docs/asyncapi.yaml")
+    file = Path(sys.argv[1])
+    file.write_text(regenerate(file.read_text(encoding="utf-8")), encoding="utf-8")

@@ -1,0 +1,106 @@
+"""The page on settings, made from their structs: `python -m streams.settings_page > docs/settings.md`."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+
+import msgspec
+
+from detectors.river_models import DetectorChoice
+from streams.fields import Field, fields_of, shown
+from streams.settings import FIELDS, FILE_VARIANTS, FLAGS, SECTIONS
+
+_HEAD = """\
+# Settings
+
+<!-- Made by `python -m streams.settings_page > docs/settings.md`; a test keeps it true. -->
+
+A setting is taken from `groundswell.toml`, overridden by its `GROUNDSWELL_*` variable, overridden by its flag.
+The file is `./groundswell.toml` if it is there, or the one that `--settings FILE` or `GROUNDSWELL_SETTINGS` names.
+A name that is not below is an error, which says the nearest right one. `groundswell check` prints every effective value
+and where it comes from.
+
+```toml
+[kafka]
+address = "kafka-1:9092,kafka-2:9092"
+security = "SASL_SSL"
+sasl_mechanism = "SCRAM-SHA-512"
+username = "groundswell"              # the password: GROUNDSWELL_KAFKA_PASSWORD_FILE=/run/secrets/kafka
+
+[topics]
+prefix = "ops-"
+replication = 3
+
+[source."contact centre"]             # a feed with its own pace
+bucket_seconds = 300
+lateness_seconds = 60
+```
+
+Variables are the name in capitals with `_` for `.`: `kafka.address` is `GROUNDSWELL_KAFKA_ADDRESS`. One that is empty
+counts as not set. Paths in the file are relative to the file. Lists and tables are given to a variable as JSON.
+"""
+
+_SOURCES = """\
+Other feeds follow it unless they have a table of their own, in the file alone: `[source."contact centre"]` is for the
+reports with `"source": "contact centre"`, compared without case. What such a table leaves out is as in
+`[source.default]`.
+"""
+
+_DETECTORS = """\
+## [[detectors]]
+
+In the file alone: which detector watches which services. The first choice whose pattern fits counts; where none does,
+the default detector watches.
+
+```toml
+[[detectors]]
+services = "whats*"
+name = "HalfSpaceTrees"
+parameters = { n_trees = 10, seed = 1 }
+```
+
+"""
+
+
+def page() -> str:
+    """The whole page, Markdown."""
+    parts = [_HEAD]
+    for section, struct in SECTIONS.items():
+        fields = [field for name, field in FIELDS.items() if name.rpartition(".")[0] == section]
+        parts.append(f"## [{section}]\n\n{_purpose(struct)}\n")
+        if section == "source.default":
+            parts.append(_SOURCES)
+        parts.append(_rows(fields, with_variable=True))
+        if files := [FIELDS[name] for name in FILE_VARIANTS if name.startswith(f"{section}.")]:
+            names = " and ".join(f"`{field.variable}_FILE`" for field in files)
+            parts.append(f"{names} name a file that holds the value alone, as secrets are mounted.\n")
+        for name, flag in FLAGS.items():
+            if name.startswith(f"{section}."):
+                parts.append(f"`{name}` is also the flag `{flag}` of every command that needs Kafka.\n")
+    parts.append(_DETECTORS + _rows(fields_of("detectors", DetectorChoice), with_variable=False))
+    return "\n".join(parts)
+
+
+def _purpose(struct: type[msgspec.Struct]) -> str:
+    """Its docstring without what is for programmers."""
+    text = " ".join(inspect.cleandoc(struct.__doc__ or "").split("\n\n")[0].split())
+    return text.partition(" ValueError")[0]
+
+
+def _rows(fields: Iterable[Field], *, with_variable: bool) -> str:
+    head = ["setting", "what it is", "allowed", "default", *(["variable"] if with_variable else [])]
+    lines = [_row(head), _row(["---"] * len(head))]
+    for field in fields:
+        default = "required" if field.default is msgspec.NODEFAULT else shown(field.default)
+        cells = [f"`{field.name.rpartition('.')[2]}`", field.sentence, field.allowed or field.kind, f"`{default}`"]
+        lines.append(_row([*cells, f"`{field.variable}`"] if with_variable else cells))
+    return "\n".join(lines) + "\n"
+
+
+def _row(cells: list[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+if __name__ == "__main__":
+    print(page(), end="")

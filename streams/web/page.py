@@ -1,0 +1,310 @@
+"""The status page as HTML: incidents and health put into words and figures, then into the templates.
+
+Ages are told by the data's own clock (the mark up to which everything is known), not by the wall clock: while history
+is replayed, an outage that began ten minutes of event time ago is ten minutes old.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from detectors.alert import Alert, Course
+from streams.health import Verdict
+from streams.web import chart
+from streams.web.freshness import Flow
+from streams.web.incidents import IncidentView, Service
+
+SERVICES_SHOWN = 100
+REGIONS_SHOWN = 100
+PAST_SHOWN = 50
+#: Charts of the worst services; further ones would cost more bytes than they tell.
+CHARTS_SHOWN = 12
+
+_NAME_SHOWN = 200
+_SUMMARY_SHOWN = 400
+
+_TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+
+class Situation(msgspec.Struct, frozen=True):
+    """All that the page depends on besides the incidents. data_until: seconds since 1970, 0 unknown."""
+
+    alive: Verdict
+    ready: Verdict
+    flow: Flow
+    data_until: float
+
+
+class Moment(msgspec.Struct, frozen=True):
+    """A time for people and, in `iso`, for machines; '' where it could not be read."""
+
+    text: str
+    iso: str
+    seconds: float
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One incident in words."""
+
+    id: str
+    service: str
+    region: str
+    severity: str
+    ratio: str
+    observed: str
+    expected: str
+    chance: str
+    warming: bool
+    summary: str
+    since: Moment
+    age: str
+    resolved: Moment | None
+    bar: Markup
+
+
+class Picture(msgspec.Struct, frozen=True):
+    """A chart with the labels of its edges."""
+
+    svg: Markup
+    top: str
+    unit: str
+    onset: bool
+    first: Moment
+    last: Moment
+
+
+class Card(msgspec.Struct, frozen=True):
+    """A service in trouble: its worst incident, and all its regions where there are several."""
+
+    name: str
+    severity: str
+    worst: Row
+    regions: list[Row]
+    hidden: int
+    picture: Picture | None
+
+
+def page(view: IncidentView, situation: Situation, *, version: str, assets: dict[str, str]) -> str:
+    """The whole page. version: the state's, for the browser to know when it is out of date; assets: names to URLs."""
+    return _TEMPLATES.get_template("page.html").render(_state(view, situation), version=version, assets=assets)
+
+
+def fragment(view: IncidentView, situation: Situation) -> str:
+    """The part of the page that changes."""
+    return _TEMPLATES.get_template("state.html").render(_state(view, situation))
+
+
+def _state(view: IncidentView, situation: Situation) -> dict[str, object]:
+    clock = _clock(view, situation)
+    services = view.services()
+    cards = [_card(s, clock, with_chart=place < CHARTS_SHOWN) for place, s in enumerate(services[:SERVICES_SHOWN])]
+    return {
+        "cards": cards,
+        "hidden_services": len(services) - len(cards),
+        "past": [_row(alert, clock) for alert in view.recent[:PAST_SHOWN]],
+        "headline": _headline(len(services), situation),
+        "mood": _mood(cards, situation),
+        "notice": _notice(situation, clock),
+        "clock": clock,
+        "situation": situation,
+        "behind": situation.flow in (Flow.BEHIND, Flow.SILENT),
+    }
+
+
+def _clock(view: IncidentView, situation: Situation) -> Moment | None:
+    if situation.data_until > 0:
+        return _moment_at(situation.data_until, None)
+    # A worker that just started has no mark yet, but the incidents are back.
+    latest = max((a.updated_at for a in (*view.open, *view.recent)), default=None)
+    return _moment(latest, None) if latest else None
+
+
+def _headline(services: int, situation: Situation) -> str:
+    if services:
+        return f"{services:,} service{'s' if services > 1 else ''} in trouble"
+    if not (situation.alive.ok and situation.ready.ok):
+        return "State unknown"
+    if situation.flow is Flow.NONE:
+        return "Waiting for the first report"
+    if situation.flow is Flow.SILENT:
+        return "No service was in trouble"
+    return "No service in trouble"
+
+
+def _mood(cards: list[Card], situation: Situation) -> str:
+    if cards:
+        return cards[0].severity
+    calm = situation.alive.ok and situation.ready.ok and situation.flow in (Flow.LIVE, Flow.BEHIND)
+    return "calm" if calm else "unknown"
+
+
+def _notice(situation: Situation, clock: Moment | None) -> tuple[str, str] | None:
+    """What is wrong with ourselves: a title and a sentence."""
+    doubt = "What is shown here may be out of date."
+    if not situation.alive.ok:
+        return "Detection is stalled:", f"{situation.alive.reason}. {doubt}"
+    if not situation.ready.ok:
+        return "Detection is not ready:", f"{situation.ready.reason}. {doubt}"
+    if situation.flow is Flow.SILENT and clock:
+        return "No data comes in.", f"Nothing is known after {clock.text} UTC; trouble since then would not show here."
+    return None
+
+
+def _card(service: Service, clock: Moment | None, *, with_chart: bool) -> Card:
+    worst = service.worst
+    several = len(service.incidents) > 1
+    rows = [_row(alert, clock, largest=worst.ratio) for alert in service.incidents[: REGIONS_SHOWN if several else 1]]
+    return Card(
+        name=_short(service.name, _NAME_SHOWN),
+        severity=worst.severity.value,
+        worst=rows[0],
+        regions=rows if several else [],
+        hidden=len(service.incidents) - len(rows),
+        picture=_picture(worst, worst.course) if with_chart and worst.course else None,
+    )
+
+
+def _row(alert: Alert, clock: Moment | None, *, largest: float | None = None) -> Row:
+    since = _moment(alert.started_at, clock)
+    # The date of the end only where it is not the day of the beginning.
+    resolved = _moment(alert.resolved_at, since) if alert.resolved_at else None
+    until = resolved or clock
+    return Row(
+        id=alert.id,
+        service=_short(alert.service, _NAME_SHOWN),
+        region=_region(alert.region),
+        severity=alert.severity.value,
+        ratio=_ratio(alert.ratio),
+        observed=f"{alert.observed:,}",
+        expected=_interval(alert),
+        chance=_chance(alert.evidence),
+        warming=alert.warming,
+        summary=_short(alert.summary, _SUMMARY_SHOWN),
+        since=since,
+        age=age(until.seconds - since.seconds) if until and until.iso and since.iso else "",
+        resolved=resolved,
+        bar=chart.bar(1.0 if not alert.ratio or not largest else alert.ratio / largest),
+    )
+
+
+def _picture(alert: Alert, course: Course) -> Picture | None:
+    end = _parse(course.end)
+    buckets = chart.shown_buckets(course)
+    if end is None or buckets < 2 or course.bucket_seconds <= 0:
+        return None
+    first = end.timestamp() - buckets * course.bucket_seconds
+    started = _parse(alert.started_at)
+    onset = (started.timestamp() - first) / course.bucket_seconds if started else None
+    if onset is not None and not 0 <= onset <= buckets - 1:
+        onset = None  # it began before what the chart shows
+    unit = _unit(course.bucket_seconds)
+    label = (
+        f"{_short(alert.service, _NAME_SHOWN)}: {unit} over the last {age(buckets * course.bucket_seconds)}, "
+        f"the last {course.observed[-1]:,} against {_number(course.expected[-1])} expected"
+    )
+    edge = _moment_at(end.timestamp(), None)
+    return Picture(
+        svg=chart.sparkline(course, label=label, onset=onset),
+        top=f"{chart.top(course):,}",
+        unit=unit,
+        onset=onset is not None,
+        first=_moment_at(first, edge),
+        last=_moment_at(end.timestamp(), edge),
+    )
+
+
+def _unit(bucket_seconds: int) -> str:
+    return "reports per minute" if bucket_seconds == 60 else f"reports per {age(bucket_seconds)}"
+
+
+def _short(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _region(region: str) -> str:
+    return _short(" › ".join(region.split("/")), _NAME_SHOWN) if region else "region not reported"
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 or value == 0 else f"{value:.1f}"
+
+
+def _ratio(ratio: float | None) -> str:
+    if ratio is None:
+        return "none usual"
+    # With next to nothing expected the figure says no more than that.
+    return "over 9,999× usual" if ratio > 9_999 else f"{_number(ratio)}× usual"
+
+
+def _interval(alert: Alert) -> str:
+    return f"{_number(alert.expected)} ({_number(alert.expected_low)}–{_number(alert.expected_high)})"
+
+
+def _chance(evidence: float) -> str:
+    """How often chance alone does this to a series, of evidence in log10 series-weeks.
+
+    >>> _chance(1.0), _chance(3.0), _chance(23.0)
+    ('once in 10 weeks', 'once in 19 years', 'practically never')
+    """
+    if evidence <= 0:
+        return "every week"
+    if evidence >= 8:
+        return "practically never"
+    weeks = 10**evidence
+    if weeks < 104:
+        return f"once in {weeks:.0f} week{'s' if round(weeks) != 1 else ''}"
+    return f"once in {weeks / 52.18:,.0f} years"
+
+
+def age(seconds: float) -> str:
+    """A span of time in its two largest units; live.js has the same.
+
+    >>> age(42), age(125), age(3 * 3600 + 12 * 60), age(400 * 86400)
+    ('42 s', '2 min', '3 h 12 min', '1 y 35 d')
+    """
+    whole = max(int(seconds), 0)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min"
+    if whole < 86_400:
+        minutes = whole % 3600 // 60
+        return f"{whole // 3600} h" + (f" {minutes} min" if minutes else "")
+    if whole < 365 * 86_400:
+        hours = whole % 86_400 // 3600
+        return f"{whole // 86_400} d" + (f" {hours} h" if hours else "")
+    days = whole // 86_400 % 365
+    return f"{whole // 86_400 // 365} y" + (f" {days} d" if days else "")
+
+
+def _parse(text: str) -> datetime | None:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return time.astimezone(UTC) if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _moment(text: str, clock: Moment | None) -> Moment:
+    """An alert's time, with as much of its date as differs from `clock`'s. What is no time is shown as it is."""
+    time = _parse(text)
+    return _moment_at(time.timestamp(), clock) if time else Moment(_short(text, 40), "", 0.0)
+
+
+def _moment_at(seconds: float, clock: Moment | None) -> Moment:
+    time = datetime.fromtimestamp(seconds, UTC)
+    same_day = clock is not None and clock.iso[:10] == f"{time:%Y-%m-%d}"
+    same_year = clock is not None and clock.iso[:4] == f"{time:%Y}"
+    text = f"{time:%H:%M}" if same_day else f"{time.day} {time:%b}{'' if same_year else f' {time:%Y}'}, {time:%H:%M}"
+    return Moment(text, f"{time:%Y-%m-%dT%H:%M:%SZ}", seconds)

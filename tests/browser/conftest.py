@@ -1,0 +1,59 @@
+"""A status page on made-up state, and a Chromium that looks at it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+from playwright.async_api import Browser
+from prometheus_client import CollectorRegistry
+
+from streams.health import Health
+from streams.metrics import Metrics
+from streams.web.incidents import IncidentView
+from streams.web.server import Served, make_app, serve
+from tests.browser.chromium import executable, launched
+from tests.made_alerts import NOON
+
+
+class Site:
+    """A status page that runs, and what it reads from."""
+
+    def __init__(self) -> None:
+        self.view = IncidentView()
+        self.metrics = Metrics(CollectorRegistry())
+        self.metrics.watermark.set(NOON)
+        self.health = Health()
+        self.health.assigned(True)
+        self.health.recovered(True)
+        self.served: Served | None = None
+
+    @property
+    def url(self) -> str:
+        assert self.served is not None
+        return self.served.url
+
+    async def start(self, port: int = 0) -> None:
+        app = make_app(view=self.view, registry=self.metrics.registry, health=self.health, now=lambda: NOON + 4)
+        self.served = await serve(app, "127.0.0.1", port)
+
+    async def stop(self) -> None:
+        if self.served:
+            await self.served.close()
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    site = Site()
+    await site.start()
+    yield site
+    await site.stop()
+
+
+@pytest.fixture
+async def browser() -> AsyncIterator[Browser]:
+    path = executable()
+    if path is None:
+        pytest.skip("no Chromium found; on Debian: apt-get install chromium")
+    async with launched(path) as browser:
+        yield browser

@@ -1,0 +1,54 @@
+"""Alerts made by hand, for the tests of what reads them."""
+
+from __future__ import annotations
+
+from detectors.alert import Alert, Course, Severity, State
+
+NOON = 1_666_699_200.0
+"""2022-10-25T12:00:00Z in seconds since 1970: the data's clock in these tests."""
+
+
+def outage(id: str = "incident-1", **changed: object) -> Alert:
+    """WhatsApp is out in Italy since 11:48, 44 times the usual; as of 12:00."""
+    fields: dict[str, object] = {
+        "id": id,
+        "sequence": 1,
+        "episode": 1,
+        "state": State.OPEN,
+        "sources": ["reports"],
+        "service": "WhatsApp",
+        "region": "it",
+        "severity": Severity.CRITICAL,
+        "started_at": "2022-10-25T11:48:00Z",
+        "detected_at": "2022-10-25T11:49:00Z",
+        "updated_at": "2022-10-25T12:00:00Z",
+        "resolved_at": None,
+        "summary": "WhatsApp in it: 8,214 reports in 12 min where 187 are usual",
+        "observed": 8214,
+        "expected": 187.0,
+        "expected_low": 150.0,
+        "expected_high": 224.0,
+        "ratio": 43.9,
+        "evidence": 23.1,
+        "warming": False,
+        "course": None,
+    }
+    return Alert(**{**fields, **changed})  # type: ignore[arg-type]
+
+
+def resolved(id: str = "incident-1", **changed: object) -> Alert:
+    """The same outage, over at noon."""
+    return outage(id, **{"sequence": 9, "state": State.RESOLVED, "resolved_at": "2022-10-25T12:00:00Z", **changed})
+
+
+def course(observed: list[int]) -> Course:
+    """Minutes up to noon with `observed` reports where 10 are expected, 4 to 16."""
+    n = len(observed)
+    return Course(
+        bucket_seconds=60,
+        end="2022-10-25T12:00:00Z",
+        observed=observed,
+        expected=[10.0] * n,
+        low=[4.0] * n,
+        high=[16.0] * n,
+    )

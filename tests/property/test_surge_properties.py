@@ -1,0 +1,100 @@
+"""Properties of the surge bank that hold for any counts."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from detectors.baseline import DAY_MS
+from detectors.series import Series
+from detectors.source import BUCKET_SECONDS
+from detectors.surge import SurgeBank, SurgeRule
+
+RULE = SurgeRule()
+START = 20_000 * DAY_MS
+counts_of_three = st.lists(
+    st.tuples(*[st.one_of(st.integers(-1, 9), st.integers(-1, 10**9))] * 3), min_size=1, max_size=25
+)
+SHOP_A, SHOP_B, BANK = (Series("r", "shop", "a"), Series("r", "shop", "b"), Series("r", "bank", "a"))
+
+
+def feed(bank: SurgeBank, start: int, rows: list[tuple[int, ...]]) -> int:
+    for row in rows:
+        bank.close(start, np.array(row, dtype=np.int64))
+        start += bank.bucket_seconds * 1000
+    return start
+
+
+def same(one: object, other: object) -> bool:
+    return all(np.array_equal(getattr(one, f), getattr(other, f)) for f in one.__struct_fields__)  # type: ignore[attr-defined]
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    before=counts_of_three,
+    away=st.integers(0, 500 * DAY_MS),
+    after=counts_of_three,
+    bucket=st.sampled_from(BUCKET_SECONDS),
+)
+def test_numbers_stay_finite_whatever_comes(before, away, after, bucket):
+    with np.errstate(all="raise"):
+        bank = SurgeBank(RULE, bucket)
+        bank.add([SHOP_A, SHOP_B, BANK])
+        end = feed(bank, START, before)
+        back = end + away // (bucket * 1000) * bucket * 1000
+        bank.skip(end, back)
+        for row in after:
+            part = bank.peek(back, 0.5, np.array(row, dtype=np.int64))
+            scores = bank.close(back, np.array(row, dtype=np.int64))
+            for one in (part, scores):
+                for values in (one.evidence, one.expected, one.low, one.high):
+                    assert np.isfinite(values).all()
+                assert (one.low <= one.high).all()
+            back += bucket * 1000
+
+
+@settings(max_examples=40, deadline=None)
+@given(before=counts_of_three, after=counts_of_three, bucket=st.sampled_from((10, 60, 300, 3600)))
+def test_restored_bank_goes_on_bit_for_bit(before, after, bucket):
+    bank = SurgeBank(RULE, bucket)
+    bank.add([SHOP_A, SHOP_B, BANK])
+    start = feed(bank, START, before)
+
+    again = SurgeBank.restore(RULE, bucket, bank.series, bank.arrays())
+
+    for row in after:
+        counts = np.array(row, dtype=np.int64)
+        assert same(bank.peek(start, 1 / 6, counts), again.peek(start, 1 / 6, counts))
+        assert same(bank.close(start, counts), again.close(start, counts))
+        start += bucket * 1000
+    mine, theirs = bank.arrays(), again.arrays()
+    assert all(np.array_equal(mine[name], theirs[name]) for name in mine)
+
+
+@settings(max_examples=40, deadline=None)
+@given(rows=counts_of_three, others=st.integers(0, 13), bucket=st.sampled_from((10, 60, 3600)))
+def test_rows_of_other_services_change_nothing(rows, others, bucket):
+    alone, together = SurgeBank(RULE, bucket), SurgeBank(RULE, bucket)
+    alone.add([SHOP_A, SHOP_B])
+    together.add([Series("r", "x", str(k)) for k in range(others)] + [SHOP_A, BANK, SHOP_B])
+
+    start = START
+    for a, b, c in rows:
+        mine = alone.close(start, np.array([a, b], dtype=np.int64))
+        full = together.close(start, np.array([c] * others + [a, c, b], dtype=np.int64))
+        assert np.array_equal(mine.evidence, full.evidence[[others, others + 2]])
+        assert np.array_equal(mine.expected, full.expected[[others, others + 2]])
+        start += bucket * 1000
+
+
+@settings(max_examples=40, deadline=None)
+@given(before=counts_of_three, counts=st.tuples(*[st.integers(-1, 10**9)] * 3), fraction=st.floats(0.01, 1.0))
+def test_looking_changes_no_state(before, counts, fraction):
+    bank = SurgeBank(RULE, 60)
+    bank.add([SHOP_A, SHOP_B, BANK])
+    start = feed(bank, START, before)
+    state = bank.arrays()
+
+    bank.peek(start, fraction, np.array(counts, dtype=np.int64))
+    bank.expected(start + 3 * DAY_MS)
+
+    assert all(np.array_equal(state[name], after) for name, after in bank.arrays().items())

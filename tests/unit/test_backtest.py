@@ -1,0 +1,65 @@
+import msgspec
+import pytest
+
+from detectors import alert
+from detectors.pipeline import Pipeline
+from streams import backtest
+from streams.feed import FeedError, plan
+from streams.settings import Settings
+from streams.tail import line
+
+#: 25 October 2022, 00:00 UTC, in seconds.
+DAY = 1_666_656_000
+
+
+@pytest.fixture(scope="module")
+def outage(tmp_path_factory):
+    """Six hours of two reports a minute, then twenty minutes of sixty; one row that is no report."""
+    times = [DAY + 30 * number for number in range(720)] + [DAY + 21_600 + number for number in range(1200)]
+    rows = [msgspec.json.encode({"service": "WhatsApp", "time": time}) for time in times]
+    path = tmp_path_factory.mktemp("backtest") / "outage.ndjson"
+    path.write_bytes(b"\n".join([*rows, b"no report", msgspec.json.encode({"service": "TIM", "time": DAY + 30_000})]))
+    return path
+
+
+def expected(path) -> list[bytes]:
+    """The alerts of the same records, given one by one."""
+    settings = Settings()
+    pipeline = Pipeline(settings.rules())
+    now = 1_700_000_000_000
+    return [
+        found
+        for partition, value in plan(path, settings.topics.reports_partitions, now=lambda: now)
+        for found in pipeline.read(partition, [value], [now])
+    ]
+
+
+def test_json_output_is_the_alerts_byte_for_byte_and_nothing_else(outage, capfdbinary):
+    code = backtest.run(Settings(), outage, json_output=True)
+
+    output = capfdbinary.readouterr()
+    assert code == 0
+    assert output.out.splitlines() == expected(outage)
+    assert output.out.count(b'"state":"open"') >= 1
+
+
+def test_people_get_a_line_an_alert_and_what_became_of_the_rows(outage, capfd):
+    backtest.run(Settings(), outage, json_output=False)
+
+    output = capfd.readouterr()
+    assert output.out.splitlines() == [line(alert.decode(value)).plain for value in expected(outage)]
+    assert "1,922 rows in" in output.err
+    assert "counted 1,921, rejected 1 (not_json 1)" in output.err
+
+
+def test_reports_without_a_time_take_the_start_of_the_run(tmp_path, capfd):
+    path = tmp_path / "a.csv"
+    path.write_text("service\nWhatsApp\nTIM\n")
+
+    assert backtest.run(Settings(), path, json_output=False) == 0
+    assert "counted 2, rejected 0; 0 alerts" in capfd.readouterr().err
+
+
+def test_a_file_that_cannot_be_read_is_a_fault(tmp_path):
+    with pytest.raises(FeedError, match="No such file"):
+        backtest.run(Settings(), tmp_path / "none.csv", json_output=True)

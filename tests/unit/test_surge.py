@@ -1,0 +1,240 @@
+"""Evidence of a surge: what fires, what does not, and when it ends."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+from river import compose
+
+from detectors.baseline import DAY_MS, MINUTE_MS
+from detectors.series import Series
+from detectors.surge import SurgeBank, SurgeDetector, SurgeRule
+
+MONDAY = 4 * DAY_MS
+SHOP = Series("reports", "shop", "it")
+RULE = SurgeRule()
+
+
+class Feed:
+    """Feeds a bank of one with Poisson counts, a bucket after the other."""
+
+    def __init__(self, bucket_seconds: int = 60, seed: int = 1) -> None:
+        self.bank = SurgeBank(RULE, bucket_seconds)
+        self.bank.add([SHOP])
+        self.bucket_ms = bucket_seconds * 1000
+        self.now = MONDAY
+        self.rng = np.random.default_rng(seed)
+
+    def close(self, count: int) -> float:
+        self.scores = self.bank.close(self.now, np.array([count], dtype=np.int64))
+        self.now += self.bucket_ms
+        return float(self.scores.evidence[0])
+
+    def run(self, minutes: float, a_minute: float) -> list[float]:
+        buckets = round(minutes * MINUTE_MS / self.bucket_ms)
+        return [self.close(int(self.rng.poisson(a_minute * self.bucket_ms / MINUTE_MS))) for _ in range(buckets)]
+
+    @classmethod
+    def after(cls, hours: int, a_minute: float, bucket_seconds: int = 60) -> "Feed":
+        """A feed that was quiet for so long."""
+        feed = cls(bucket_seconds)
+        arrays, feed.rng.bit_generator.state, feed.now = quiet(hours, a_minute, bucket_seconds)
+        feed.bank = SurgeBank.restore(RULE, bucket_seconds, [SHOP], arrays)
+        return feed
+
+    def peek(self, fraction: float, count: int) -> float:
+        return float(self.bank.peek(self.now, fraction, np.array([count], dtype=np.int64)).evidence[0])
+
+
+@cache
+def quiet(hours: int, a_minute: float, bucket_seconds: int) -> tuple:
+    feed = Feed(bucket_seconds)
+    feed.run(60 * hours, a_minute)
+    return feed.bank.arrays(), feed.rng.bit_generator.state, feed.now
+
+
+@pytest.mark.parametrize("a_minute", [0.0, 0.01, 0.5, 4.0, 50.0, 900.0])
+def test_quiet_hours_then_tenfold_is_evident_within_five_minutes(a_minute: float):
+    feed = Feed()
+    feed.run(180, a_minute)
+
+    surge = feed.run(5, max(4.0, 10 * a_minute))
+
+    assert max(surge) > 2
+
+
+def test_surge_in_the_first_minutes_of_an_empty_bank_is_ignorance_not_evidence():
+    feed = Feed()
+
+    first_hours = feed.run(180, 60.0)
+
+    assert max(first_hours) < 1
+    assert feed.scores.warming[0]
+
+
+def test_new_region_of_a_watched_service_counts_as_silent_until_now():
+    feed = Feed.after(3, 4.0)
+    feed.bank.add([Series("reports", "shop", "fr")])
+
+    for _ in range(4):
+        scores = feed.bank.close(feed.now, np.array([4, 30], dtype=np.int64))
+        feed.now += MINUTE_MS
+
+    assert scores.evidence[1] > 2
+
+
+def test_one_bucket_of_one_busy_person_does_not_fire():
+    feed = Feed.after(24, 4.0)
+
+    assert feed.peek(1.0, 40) < 2
+    assert feed.close(40) < 2
+    assert max(feed.run(30, 4.0)) < 2
+
+
+def test_sixty_reports_in_ten_seconds_where_four_a_minute_are_usual_fire_at_once():
+    feed = Feed.after(24, 4.0)
+
+    assert feed.peek(1 / 6, 60) > 2
+
+
+def test_peek_at_the_whole_bucket_says_what_close_says():
+    feed = Feed.after(3, 4.0)
+
+    for count in (0, 4, 30, 500):
+        assert feed.peek(1.0, count) == feed.close(count)
+
+
+def test_onset_is_where_the_surge_began():
+    feed = Feed.after(24, 4.0)
+    began = feed.now
+
+    feed.run(20, 40.0)
+
+    assert abs(int(feed.scores.onset[0]) - began) <= 2 * MINUTE_MS
+
+
+def test_larger_surge_has_more_evidence_and_neither_has_a_ceiling():
+    small, large = Feed.after(24, 4.0), Feed.after(24, 4.0)
+
+    small_hour, large_hour = small.run(60, 8.0), large.run(60, 400.0)
+
+    assert large_hour[-1] > 2 * small_hour[-1]
+    assert large_hour[-1] > large_hour[29] > large_hour[9] > 10
+
+
+@pytest.mark.parametrize("times", [3, 10, 100])
+def test_evidence_is_gone_within_twenty_minutes_after_the_surge(times: int):
+    feed = Feed.after(24, 4.0)
+    feed.run(120, 4.0 * times)
+
+    after = feed.run(40, 4.0)
+
+    assert max(after[20:]) < 0.5
+
+
+def test_outage_of_six_hours_is_not_learned():
+    feed = Feed.after(48, 4.0)
+
+    outage = feed.run(360, 20.0)
+
+    assert min(outage[5:]) > 2
+    assert feed.scores.expected[0] < 6
+
+
+def test_lasting_shift_is_taken_for_the_new_normal():
+    feed = Feed.after(48, 4.0)
+
+    after = feed.run(16 * 60, 12.0)
+
+    assert min(after[5 : 9 * 60]) > 2
+    assert max(after[-60:]) < 2
+
+
+def test_missing_is_not_zero_and_its_backlog_is_no_surge():
+    feed = Feed.after(24, 4.0)
+    for _ in range(30):
+        feed.close(-1)
+
+    assert feed.close(120) < 1
+    assert feed.run(10, 4.0)[-1] < 1
+
+
+def test_skip_does_nearly_what_missing_buckets_do():
+    one, other = Feed.after(24, 4.0), Feed.after(24, 4.0)
+
+    for _ in range(7):
+        one.close(-1)
+    other.bank.skip(other.now, other.now + 7 * MINUTE_MS)
+
+    expected, skipped = one.bank.expected(one.now), other.bank.expected(one.now)
+    assert skipped == pytest.approx(expected, rel=0.05)
+
+
+def test_year_of_silence_is_survived_and_followed_by_caution():
+    feed = Feed.after(48, 4.0)
+    feed.bank.skip(feed.now, feed.now + 365 * DAY_MS)
+    feed.now += 365 * DAY_MS
+
+    back = feed.run(120, 40.0)
+
+    assert feed.scores.warming[0]
+    assert max(back) < 2
+
+
+@pytest.mark.parametrize("bucket_seconds", [10, 30, 300, 3600])
+def test_any_bucket_length_finds_a_surge_and_stays_quiet_before(bucket_seconds: int):
+    feed = Feed(bucket_seconds)
+    before = feed.run(max(180, bucket_seconds * 24 / 60), 2.0)
+
+    surge = feed.run(max(6, 3 * bucket_seconds / 60), 30.0)
+
+    assert max(before) < 2
+    assert max(surge) > 2
+
+
+def test_ten_second_buckets_share_the_cap_of_a_minute():
+    feed = Feed.after(3, 1.0, bucket_seconds=10)
+
+    two_buckets = [feed.close(10), feed.close(10)]
+
+    assert max(two_buckets) < 2
+
+
+def test_state_of_another_shape_is_refused():
+    feed = Feed()
+    feed.run(10, 4.0)
+    arrays = feed.bank.arrays()
+
+    with pytest.raises(ValueError, match="arrays are"):
+        SurgeBank.restore(RULE, 60, [SHOP], {"rows": arrays["rows"]})
+    with pytest.raises(ValueError, match="array own"):
+        SurgeBank.restore(RULE, 60, [SHOP], {**arrays, "own": arrays["own"][:1]})
+    with pytest.raises(ValueError, match="not finite"):
+        SurgeBank.restore(RULE, 60, [SHOP], {**arrays, "rows": arrays["rows"] * np.nan})
+    with pytest.raises(ValueError, match="array"):
+        SurgeBank.restore(RULE, 10, [SHOP], arrays)
+
+
+def test_detector_composes_in_a_river_pipeline():
+    pipeline = compose.Select("start") | SurgeDetector(bucket_seconds=60)
+    for minute in range(240):
+        pipeline.learn_one({"start": MONDAY + minute * MINUTE_MS, "weather": 3}, 4)
+
+    usual = pipeline.score_one({"start": MONDAY + 240 * MINUTE_MS}, y=4)
+    much = pipeline.score_one({"start": MONDAY + 240 * MINUTE_MS}, y=400)
+
+    assert usual < 0 < 2 < much
+
+
+def test_detector_clones_with_its_parameters():
+    clone = SurgeDetector(bucket_seconds=300, shift_hours=5.0).clone()
+
+    assert (clone.bucket_seconds, clone.shift_hours, clone.warming_hours) == (300, 5.0, 24.0)
+
+
+def test_detector_refuses_a_bucket_out_of_order():
+    detector = SurgeDetector()
+    detector.learn_one({"start": MONDAY}, 1)
+
+    with pytest.raises(ValueError, match="in order"):
+        detector.learn_one({"start": MONDAY}, 1)

@@ -1,0 +1,129 @@
+import pytest
+
+from detectors.alert import Severity, State
+from streams.web import incidents
+from streams.web.incidents import IncidentView
+from tests.made_alerts import outage, resolved
+
+
+def view_of(*alerts) -> IncidentView:
+    view = IncidentView()
+    for alert in alerts:
+        view.apply(alert)
+    return view
+
+
+def test_opened_incident_is_open():
+    view = view_of(outage())
+
+    assert view.open == (outage(),)
+    assert view.recent == ()
+
+
+def test_update_takes_the_place_of_what_was_known():
+    view = view_of(outage(sequence=1, observed=100), outage(sequence=2, observed=200))
+
+    assert [a.observed for a in view.open] == [200]
+
+
+def test_resolved_incident_moves_to_the_recent_ones():
+    view = view_of(outage(), resolved())
+
+    assert view.open == ()
+    assert view.recent == (resolved(),)
+
+
+def test_same_sequence_again_changes_nothing():
+    view = view_of(outage(sequence=2))
+
+    changed = view.apply(outage(sequence=2))
+
+    assert not changed
+    assert view.version == 1
+
+
+def test_older_sequence_does_not_reopen_a_resolved_incident():
+    view = view_of(resolved(sequence=3))
+
+    changed = view.apply(outage(sequence=2, state=State.UPDATE))
+
+    assert not changed
+    assert view.open == ()
+
+
+def test_incident_that_came_back_is_open_again():
+    view = view_of(resolved(sequence=3), outage(sequence=4, episode=2))
+
+    assert [a.episode for a in view.open] == [2]
+    assert view.recent == ()
+
+
+def test_compacted_topic_gives_the_same_view_as_the_whole_one():
+    whole = view_of(outage("a"), outage("b"), outage("a", sequence=2), resolved("b", sequence=2))
+    compacted = view_of(outage("a", sequence=2), resolved("b", sequence=2))
+
+    assert (whole.open, whole.recent) == (compacted.open, compacted.recent)
+
+
+def test_worst_comes_first_by_severity_then_ratio_then_evidence():
+    view = view_of(
+        outage("warning", severity=Severity.WARNING, ratio=90.0),
+        outage("mild", severity=Severity.ERROR, ratio=3.0),
+        outage("sure", severity=Severity.ERROR, ratio=5.0, evidence=9.0),
+        outage("less sure", severity=Severity.ERROR, ratio=5.0, evidence=4.0),
+        outage("nothing usual", severity=Severity.ERROR, ratio=None),
+        outage("critical", severity=Severity.CRITICAL, ratio=2.0),
+    )
+
+    assert [a.id for a in view.open] == ["critical", "nothing usual", "sure", "less sure", "mild", "warning"]
+
+
+def test_regions_of_a_service_are_together_however_it_is_spelled():
+    view = view_of(
+        outage("1", service="WhatsApp", region="it/lazio", ratio=3.0),
+        outage("2", service="TIM", region="it", ratio=4.0),
+        outage("3", service="whatsapp", region="it/lombardia", ratio=9.0),
+    )
+
+    services = view.services()
+
+    assert [(s.name, [a.region for a in s.incidents]) for s in services] == [
+        ("whatsapp", ["it/lombardia", "it/lazio"]),
+        ("TIM", ["it"]),
+    ]
+    assert services[0].worst.region == "it/lombardia"
+
+
+def test_last_resolved_comes_first():
+    view = view_of(
+        resolved("noon", resolved_at="2022-10-25T12:00:00Z"),
+        resolved("evening", resolved_at="2022-10-25T18:00:00Z"),
+        resolved("morning", resolved_at="2022-10-25T06:00:00Z"),
+    )
+
+    assert [a.id for a in view.recent] == ["evening", "noon", "morning"]
+
+
+def test_no_more_than_the_last_resolved_are_kept():
+    view = view_of(*(resolved(f"{i}") for i in range(250)))
+
+    assert len(view.recent) == 200
+    assert {a.id for a in view.recent} == {f"{i}" for i in range(50, 250)}
+
+
+def test_flood_of_open_incidents_shows_the_worst(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(incidents, "OPEN_SHOWN", 3)
+    monkeypatch.setattr(incidents, "_OPEN_KEPT", 5)
+
+    view = view_of(*(outage(f"{i}", ratio=float(i)) for i in range(10)))
+
+    assert [a.id for a in view.open] == ["9", "8", "7"]
+    assert view.open_count <= 5
+
+
+def test_memory_of_ids_is_bounded(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(incidents, "_IDS_KEPT", 10)
+
+    view = view_of(*(resolved(f"{i}") for i in range(100)))
+
+    assert len(view._sequences) == 10
