@@ -157,7 +157,15 @@ class Detection:
         """The whole state, for a snapshot."""
         watches = [watch.save() for _, watch in sorted(self._watches.items())]
         return _encode(
-            Saved(self.rules.partitions, self.inputs, self._marks, self.through, sorted(self._hours), self.overflowed, watches)
+            Saved(
+                self.rules.partitions,
+                self.inputs,
+                self._marks,
+                self.through,
+                sorted(self._hours),
+                self.overflowed,
+                watches,
+            )
         )
 
     @classmethod

@@ -48,7 +48,7 @@ class Rejected(msgspec.Struct, frozen=True):
     detail: str
 
 
-class Report(msgspec.Struct, frozen=True):
+class Report(msgspec.Struct, frozen=True, gc=False):
     """Somebody, or a feed on behalf of many, says that a service does not work."""
 
     service: Annotated[
@@ -73,7 +73,8 @@ class Report(msgspec.Struct, frozen=True):
     id: Annotated[str, Meta(max_length=MAX_NAME, description="the feed's own id, for tracing")] | None = None
 
 
-_decode = msgspec.json.Decoder(Report).decode
+#: The hot loop's way in: raises what msgspec raises where `decode` would say why.
+parse = msgspec.json.Decoder(Report).decode
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -84,7 +85,7 @@ def decode(value: bytes | None, *, max_bytes: int = 65_536) -> Report | Rejected
     if len(value) > max_bytes:
         return Rejected(Reason.TOO_LARGE, "$", f"{len(value)} bytes, at most {max_bytes} are read")
     try:
-        return _decode(value)
+        return parse(value)
     except msgspec.ValidationError as error:
         text, _, path = str(error).partition(" - at `")
         return Rejected(Reason.INVALID, path.rstrip("`") or "$", text)
@@ -103,7 +104,8 @@ def time_ms(report: Report, record_ms: int) -> int | Rejected:
             return Rejected(Reason.BAD_TIME, "$.time", "neither the report nor its record has a time")
         return record_ms
     if isinstance(time, datetime):
-        ms = round((time - _EPOCH).total_seconds() * 1000)
+        since = time - _EPOCH  # timestamp() costs twice as much
+        ms = since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
     elif not -END_OF_TIME_MS < time < END_OF_TIME_MS:  # false for NaN, too
         return Rejected(Reason.BAD_TIME, "$.time", f"{time!r} is no time between 1970 and 2200")
     else:

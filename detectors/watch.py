@@ -9,10 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.recents import Recents, dispersion
-from detectors.river_models import DetectorChoice, RiverBank, make_bank
+from detectors.river_models import Bank, DetectorChoice, make_bank, restore_bank
 from detectors.rules import Policy, Rules
 from detectors.series import OVERFLOW, Names, Series
-from detectors.surge import Scores, SurgeBank
+from detectors.surge import Scores
 from detectors.surges import SurgeRow
 from detectors.window import Key, Window
 
@@ -59,6 +59,7 @@ class SavedWatch(msgspec.Struct, frozen=True, array_like=True):
     """A watch in a snapshot."""
 
     policy: Policy
+    choice: DetectorChoice
     series: list[Series]
     names: list[Names]
     bank: dict[str, Array]
@@ -77,8 +78,8 @@ class Watch:
         self.rows: dict[Series, int] = {}
         self.names: list[Names] = []
         self.next_tick: int | None = None
-        choice = rules.detectors[policy.detector] if policy.detector >= 0 else DetectorChoice()
-        self.bank: SurgeBank | RiverBank = make_bank(choice, rules.surge, policy.rule.bucket_seconds)
+        self._choice = _choice(rules, policy)
+        self.bank: Bank = make_bank(self._choice, rules.surge, policy.rule.bucket_seconds)
         self.recents = Recents(policy.rule.bucket_seconds)
         self.buckets_closed = 0
         # Asked for at every tick.
@@ -279,6 +280,7 @@ class Watch:
         own = {"partial": self._partial[:n], "expected": self._expected[:n], "hot_until": self._hot_until[:n]}
         return SavedWatch(
             self.policy,
+            self._choice,
             list(self.bank.series),
             self.names,
             _pack(self.bank.arrays()),
@@ -295,7 +297,10 @@ class Watch:
         n = len(saved.series)
         if len(saved.names) != n or saved.policy.rule.bucket_seconds != policy.rule.bucket_seconds:
             raise ValueError("the snapshot's series do not fit the rules")
-        watch.bank = watch.bank.restore(rules.surge, policy.rule.bucket_seconds, saved.series, _unpack(saved.bank))
+        choice = watch._choice
+        if choice != saved.choice:
+            raise ValueError("the snapshot was made by another detector")
+        watch.bank = restore_bank(choice, rules.surge, policy.rule.bucket_seconds, saved.series, _unpack(saved.bank))
         watch.recents = Recents.restore(policy.rule.bucket_seconds, n, _unpack(saved.recents))
         watch.window, watch.next_tick, watch.names = saved.window, saved.next_tick, list(saved.names)
         watch.rows = {series: row for row, series in enumerate(saved.series)}
@@ -305,6 +310,10 @@ class Watch:
         watch._hot_until[:n] = own["hot_until"]
         cap.taken += n - (watch._overflow in watch.rows)
         return watch
+
+
+def _choice(rules: Rules, policy: Policy) -> DetectorChoice:
+    return rules.detectors[policy.detector] if policy.detector >= 0 else DetectorChoice()
 
 
 def _pack(arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, Array]:

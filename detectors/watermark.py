@@ -23,8 +23,8 @@ class Watermark(msgspec.Struct, array_like=True):
     def advance_idle(self, now: int) -> bool:
         """Move on with the wall clock; true if that moved it.
 
-        Only for a partition whose records are all read: nothing older than `now` less the usual delay is on its way then.
-        In a replay of history the clock says nothing, and the watermark stays.
+        Only for a partition whose records are all read: nothing older than `now` less the usual delay is on its way
+        then. In a replay of history the clock says nothing, and the watermark stays.
         """
         if not self.live:
             return False

@@ -41,7 +41,7 @@ REQUEST_BYTES = 4 * 1024 * 1024
 log = structlog.get_logger(__name__)
 
 
-class App(faust.App):
+class App(faust.App):  # type: ignore[misc]
     """The stages, and the status page beside them."""
 
     def __init__(self, settings: Settings) -> None:
@@ -164,6 +164,7 @@ def run_worker(loaded: Loaded) -> int:
         worker.execute_from_commandline()
     except SystemExit as stopped:
         return stopped.code if isinstance(stopped.code, int) else int(bool(stopped.code))
+    return 0
 
 
 def __getattr__(name: str) -> App:

@@ -10,6 +10,7 @@ from typing import Any
 
 import faust
 import msgspec
+import numpy as np
 import structlog
 from faust.types import TP
 
@@ -103,7 +104,7 @@ class Detect:
                 while (surges := lane.detection.advance()) is not None:
                     await self._outbox.put(self._topics.surges, 0, encode(surges), key=b"%d" % lane.partition)
                     for tick in surges.ticks:
-                        self._metrics.scores.observe([row.evidence for row in tick.rows])
+                        self._metrics.scores.observe(np.array([row.evidence for row in tick.rows]))
                     await asyncio.sleep(0)
                 lane.upto = record.offset + 1
             await self._outbox.flush()

@@ -56,9 +56,7 @@ class Ingest:
         self._outbox = Outbox(app)
         self._lanes: dict[int, _Lane] = {}
         self._lock = asyncio.Lock()
-        self._table = app.Table(
-            "ingest-state", partitions=rules.reports_partitions, key_type=bytes, value_type=bytes
-        )
+        self._table = app.Table("ingest-state", partitions=rules.reports_partitions, key_type=bytes, value_type=bytes)
 
     async def resume(self, assigned: frozenset[int]) -> Mapping[int, int]:
         """Take up newly assigned partitions where their last sealed chunk ended, let go of the others."""

@@ -13,7 +13,7 @@ import msgspec
 import structlog
 from faust.types import TP
 
-from detectors.alert import Alert, State, encode, headers
+from detectors.alert import Alert, Severity, State, encode, headers
 from detectors.incident import Judge
 from detectors.rules import Rules
 from detectors.surges import decode
@@ -72,8 +72,8 @@ class JudgeStage:
         """Let go of the judge if it is another worker's now."""
         if not assigned and self._judge is not None:
             self._judge = None
-            for gauge in self._metrics.open_incidents.collect()[0].samples:
-                self._metrics.open_incidents.labels(**gauge.labels).set(0)
+            for severity in Severity:
+                self._metrics.open_incidents.labels(severity.value).set(0)
 
     async def handle(self, message: Any) -> None:
         """Judge the surges of a fetch; returns when the alerts are with the broker."""

@@ -30,7 +30,8 @@ def configure(settings: LogSettings) -> dict[str, Any]:
     """Set structlog up; returns the same for logging.config.dictConfig, which Faust's worker applies itself."""
     text = settings.format == "text" or (settings.format == "auto" and sys.stderr.isatty())
     # JSON escapes what hostile names may hold; for people, names are checked already where they come in.
-    renderer: Any = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty()) if text else structlog.processors.JSONRenderer()
+    console = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    renderer: Any = console if text else structlog.processors.JSONRenderer()
     level = settings.level.upper()
     structlog.configure(
         processors=[

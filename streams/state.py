@@ -30,8 +30,8 @@ _decode = msgspec.msgpack.Decoder(Kept).decode
 class StateTable:
     """The snapshots of a stage, one for each partition of its input.
 
-    The table is read back by Faust's recovery. Snapshots go straight to the partition of its changelog: Faust would take
-    that from the event in hand, and flushes for 0.1 s at most before a commit.
+    The table is read back by Faust's recovery. Snapshots go straight to the partition of its changelog: Faust would
+    take that from the event in hand, and flushes for 0.1 s at most before a commit.
     """
 
     def __init__(self, app: faust.App, name: str, partitions: int, seconds: float) -> None:

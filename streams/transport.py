@@ -30,7 +30,7 @@ class Resume(Protocol):
         """
 
 
-class ConsumerThread(driver.AIOKafkaConsumerThread):
+class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     """Consumer thread that knows where partitions really end."""
 
     async def _highwaters(self, partitions: Iterable[TP]) -> Mapping[TP, int]:
@@ -43,7 +43,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return {TP(tp.topic, tp.partition): end for tp, end in right.items()}
 
 
-class Consumer(driver.Consumer):
+class Consumer(driver.Consumer):  # type: ignore[misc]
     """Consumer that hands over the records of a partition and fetch as one message."""
 
     transport: Transport
@@ -51,15 +51,15 @@ class Consumer(driver.Consumer):
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
-    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
-        """Fetched records: of topics that opted in, a message's value is the list of them, its offset the first one's."""
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:  # noqa: ASYNC109 (Faust's signature)
+        """Fetched records; of topics that opted in, a message holds the list of them, and the offset of the first."""
         records, active = await self._wait_next_records(timeout)
         generation = self.app.consumer_generation_id
         if records is None or self.should_stop:
             return
         if not self.flow_active:
-            # A rebalance began while the fetch was under way: drop it, it is read again. The stages are not asked, since
-            # tables may not be recovered yet. An error must not end the fetcher: the rebalance ends with a seek.
+            # A rebalance began while the fetch was under way: drop it, it is read again. The stages are not asked,
+            # since tables may not be recovered yet. An error must not end the fetcher: the rebalance ends with a seek.
             try:
                 await super().perform_seek()
             except Exception as error:
@@ -131,7 +131,7 @@ class Consumer(driver.Consumer):
                 await self.seek(TP(topic, partition), offset)
 
 
-class Transport(driver.Transport):
+class Transport(driver.Transport):  # type: ignore[misc]
     """The transport behind `groundswell://` addresses.
 
     resume: the topics that opted in, with their stage's say.
@@ -152,7 +152,7 @@ class Transport(driver.Transport):
         self.resume[topic] = resume
 
 
-class Records(faust.Schema):
+class Records(faust.Schema):  # type: ignore[misc]
     """Schema of topics that opted in: a message's value is the list of records, as it is."""
 
     def loads_key(self, app: Any, message: Message, **_: Any) -> Any:
