@@ -191,9 +191,6 @@ class PartitionCounter:
                 continue
             lag = stamp - ms
             if lag < -skew_ms:
-                if stamp < 0:
-                    rejected.append((record, Rejected(Reason.BAD_TIME, "$", "the record has no timestamp of its own")))
-                    continue
                 detail = (
                     f"its time is {-lag / 1000:.0f} s after the record's timestamp, allowed are {skew_ms / 1000:.0f} s"
                 )

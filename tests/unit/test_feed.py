@@ -330,16 +330,16 @@ def test_every_partition_gets_a_heartbeat_before_the_first_and_after_the_last_ro
     assert [(p, msgspec.json.decode(value)) for p, value in last] == [(0, beat(5, "B")), (1, beat(5, "B"))]
 
 
-def test_a_partition_without_rows_gets_a_heartbeat_every_ten_seconds_of_event_time(tmp_path):
-    path = written(tmp_path, "a.ndjson", b"\n".join(report(second) for second in (0, 5, 9, 10, 12, 19, 30)))
+def test_a_partition_without_rows_gets_a_heartbeat_every_minute_of_event_time(tmp_path):
+    path = written(tmp_path, "a.ndjson", b"\n".join(report(second) for second in (0, 5, 59, 60, 72, 119, 180)))
 
     planned = list(plan(path, 2))
 
     row = next(p for p, value in planned if value == report(5))
     beats = [msgspec.json.decode(value)["time"] - 1_666_681_440 for p, value in planned if p != row]
-    assert beats == [0, 10, 30, 30]
+    assert beats == [0, 60, 180, 180]
     assert [msgspec.json.decode(value)["time"] - 1_666_681_440 for p, value in planned if p == row] == [
-        0, 0, 5, 9, 10, 12, 19, 30, 30,
+        0, 0, 5, 59, 60, 72, 119, 180, 180,
     ]  # fmt: skip
 
 

@@ -1,0 +1,52 @@
+"""Real volumes of tweets: through Kafka to alerts, and through a backtest, the alerts are the same to the byte."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+
+import pytest
+
+from streams import tweets
+from tests.pipeline import harness
+
+
+@pytest.mark.timeout(180)
+async def test_tweets_through_kafka_and_through_backtest_give_the_same_alerts(stage: harness.Stage) -> None:
+    scene = await stage.set_scene(source__tweets__bucket_seconds=tweets.TWEETS.bucket_seconds)
+    file = scene.folder / "tweets.ndjson"
+    tweets.write(file)
+
+    backtest = asyncio.create_task(groundswell(scene, "backtest", "--json", str(file)))
+    async with harness.workers(scene) as start:
+        worker = start()
+        await worker.ready()
+        await groundswell(scene, "send", str(file))
+        alerts = (await backtest).splitlines()
+        await harness.wait_until(lambda: as_many(scene, alerts), 60, f"{len(alerts)} alerts were there")
+        await harness.all_counted(scene, await reports(scene))
+        assert await worker.stop() == 0
+
+    assert len(alerts) > 10
+    assert list((await harness.alerts(scene)).values()) == alerts
+
+
+async def groundswell(scene: harness.Scene, *arguments: str) -> bytes:
+    """What a command with the scene's settings prints. AssertionError with what it complains of if it fails."""
+    env = {key: value for key, value in os.environ.items() if not key.startswith("GROUNDSWELL_")}
+    command = (sys.executable, "-m", "streams", "--settings", str(scene.folder / "groundswell.toml"), *arguments)
+    process = await asyncio.create_subprocess_exec(
+        *command, env=env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+    )
+    said, complained = await process.communicate()
+    assert process.returncode == 0, complained.decode()
+    return said
+
+
+async def reports(scene: harness.Scene) -> harness.Feed:
+    return [(record.partition, record.value) for record in await harness.read(scene, scene.topics.reports)]
+
+
+async def as_many(scene: harness.Scene, alerts: list[bytes]) -> bool:
+    return len(await harness.alerts(scene)) >= len(alerts)
