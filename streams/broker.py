@@ -17,6 +17,7 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.errors import KafkaError
 
 from streams import child
+from streams.console import out
 from streams.fault import Fault
 
 #: From start to the first answer it takes about 0.1 s; a machine that is busy elsewhere needs more.
@@ -123,19 +124,17 @@ async def _answers(address: str) -> bool:
 
 
 def run(host: str, port: int) -> int:
-    """`groundswell broker`: run until Ctrl-C; 0, or 1 where it does not come up or ends by itself."""
-    try:
-        return asyncio.run(_serve(host, port))
-    except KeyboardInterrupt:
-        return 0
-    except BrokerError as error:
-        print(error, file=sys.stderr)
-        return 1
+    """`groundswell broker`: run until Ctrl-C, then 0. BrokerError where it does not come up, or ends by itself."""
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(_serve(host, port))
+    return 0
 
 
-async def _serve(host: str, port: int) -> int:
+async def _serve(host: str, port: int) -> None:
     async with _process(port, host) as (address, process):
-        print(f"embedded broker on {address}: everything is in memory and gone with it; for trying things out only.")
-        print(f"Point a worker at it: GROUNDSWELL_KAFKA_ADDRESS={address} GROUNDSWELL_KAFKA_EMBEDDED=true", flush=True)
+        out.print(f"embedded broker on {address}; Ctrl-C ends it")
+        out.print("Everything is in memory and gone with it: for trying things out, never for real data.")
+        out.print(f"Point a worker at it: export GROUNDSWELL_KAFKA_ADDRESS={address} GROUNDSWELL_KAFKA_EMBEDDED=true")
+        sys.stdout.flush()
         code = await child.ended(process)
     raise BrokerError(f"the embedded broker on {address} ended by itself (exit {code})")

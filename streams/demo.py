@@ -20,6 +20,7 @@ import aiohttp
 import msgspec
 import tomlkit
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 from prometheus_client.parser import text_string_to_metric_families
 
 from detectors.report import Report
@@ -163,43 +164,45 @@ async def _play(loaded: Loaded, feed: Feed, once: bool) -> int:
     screen = Screen(feed.title, feed.start, feed.told_from, feed.end)
     async with broker.running() as address:
         with _folder() as folder:
-            settings = _settings(folder, loaded.settings, address, feed)
+            settings = settings_for(folder, loaded.settings, address, feed)
             await topics.ensure(settings)
             async with _worker(folder, settings) as worker:
                 screen.begin(worker.url, address)
                 try:
-                    async with asyncio.TaskGroup() as group:
-                        tasks = (
-                            group.create_task(worker.watch(screen)),
-                            group.create_task(_follow(settings, screen)),
-                        )
-                        await _tell(settings, feed, worker, screen)
-                        screen.close()
-                        screen.summary()
-                        if not once:
-                            screen.hint("The page stays up. Ctrl-C stops everything.")
-                            await asyncio.Event().wait()
-                        for task in tasks:
-                            task.cancel()
-                except* Fault as faults:
-                    raise faults.exceptions[0] from None
+                    await _show(settings, feed, worker, screen, once)
+                except* (Fault, KafkaError) as failures:
+                    raise failures.exceptions[0] from None
                 finally:
                     screen.close()
     return 0 if screen.alerts_told else 1
+
+
+async def _show(settings: Settings, feed: Feed, worker: _Worker, screen: Screen, once: bool) -> None:
+    async with asyncio.TaskGroup() as group:
+        beside = (group.create_task(worker.watch(screen)), group.create_task(_follow(settings, screen)))
+        await _tell(settings, feed, worker, screen)
+        screen.close()
+        screen.summary()
+        if not once:
+            screen.hint("The page stays up. Ctrl-C stops everything.")
+            await asyncio.Event().wait()
+        for task in beside:
+            task.cancel()
 
 
 @contextlib.contextmanager
 def _folder() -> Iterator[Path]:
     """A folder that is gone afterwards, unless the demo failed: the worker's log is in it."""
     folder = Path(tempfile.mkdtemp(prefix="groundswell-demo-"))
+    keep = False
     try:
         yield folder
     except Exception:
+        keep = True
         raise
-    except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
-        raise
-    shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _stop_on_signals() -> None:
@@ -210,7 +213,7 @@ def _stop_on_signals() -> None:
             loop.add_signal_handler(number, task.cancel)  # type: ignore[union-attr]
 
 
-def _settings(folder: Path, given: Settings, address: str, feed: Feed) -> Settings:
+def settings_for(folder: Path, given: Settings, address: str, feed: Feed) -> Settings:
     """Those of the demo, in a file for the worker: its own broker and topics, the user's detectors and judgement."""
     document = {
         "kafka": {"address": address, "embedded": True},
@@ -223,10 +226,8 @@ def _settings(folder: Path, given: Settings, address: str, feed: Feed) -> Settin
         "log": {"level": given.log.level, "format": "text"},
     }
     file = folder / "groundswell.toml"
-    file.write_text(
-        tomlkit.dumps({section: _without_none(each) for section, each in msgspec.to_builtins(document).items()}),
-        encoding="utf-8",
-    )
+    tables = {section: _without_none(each) for section, each in msgspec.to_builtins(document).items()}
+    file.write_text(tomlkit.dumps(tables), encoding="utf-8")
     return load(file, env={}).settings
 
 
@@ -334,7 +335,7 @@ async def _tell(settings: Settings, feed: Feed, worker: _Worker, screen: Screen)
         if feed.told_from > feed.start:
             await worker.until(lambda: worker.decided >= feed.told_from - AFTER_MS, "read what came before")
             screen.tell()
-        async for batch, begin, end in _paced(feed.told, feed.told_from, feed.speed):
+        async for batch, begin, end in paced(feed.told, feed.told_from, feed.speed):
             await sender.send(batch, begin, end)
             screen.sent(sender.reports, batch.times[end - 1])
         await sender.beat(feed.end + AFTER_MS)
@@ -343,7 +344,7 @@ async def _tell(settings: Settings, feed: Feed, worker: _Worker, screen: Screen)
         await worker.until(lambda: worker.lag == 0 and worker.alerts <= screen.alerts_seen, "written the last alerts")
 
 
-async def _paced(batches: Iterable[Batch], start: int, speed: float | None) -> AsyncIterator[tuple[Batch, int, int]]:
+async def paced(batches: Iterable[Batch], start: int, speed: float | None) -> AsyncIterator[tuple[Batch, int, int]]:
     """The reports in runs (batch, begin, end), each when it is due.
 
     start: what the clock, which runs `speed` times as fast as ours, shows now, ms. speed: None for no waiting.

@@ -85,7 +85,8 @@ class Screen:
 
     def close(self) -> None:
         """Take the live lines away."""
-        self._progress.stop()
+        if out.is_terminal:
+            self._progress.stop()
 
     def summary(self) -> None:
         """What it came to."""

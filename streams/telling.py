@@ -64,11 +64,11 @@ class Telling:
 
 
 def by_service(incidents: Iterable[Alert]) -> Table:
-    """Incidents, a line a service, in the order in which they opened."""
+    """Episodes of incidents, a line a service, in the order in which they opened."""
     services: dict[str, list[Alert]] = {}
     for alert in incidents:
         services.setdefault(alert.service, []).append(alert)
-    found = table("service", "worst", "incidents", "first alert", "observed", "expected", "seen by")
+    found = table("service", "worst", "episodes", "first alert", "observed", "expected", "seen by")
     for service, alerts in services.items():
         worst = max(alerts, key=lambda alert: _RANK[alert.severity]).severity
         found.add_row(
@@ -109,10 +109,9 @@ def outage_sentences(telling: Telling) -> Iterator[str]:
         if ahead > 0:
             yield f"The {story.CONTACTS} was hit as well: its own alert came {span(ahead)} after that."
         paid = cost(telling.incidents)
-        yield (
-            f"It took {paid.contacts:,} contacts more than usual, "
-            f"{paid.euro:,.0f} euro at {story.EURO_A_CONTACT} each, for an outage that was not its own (published: {story.EXTRA_CONTACTS:,} and {story.EXTRA_COST_EURO:,})."
-        )
+        euro = f"{paid.euro:,.0f} euro at {story.EURO_A_CONTACT} each"
+        yield f"It took {paid.contacts:,} contacts more than usual, {euro}, for an outage that was not its own."
+        yield f"Published were {story.EXTRA_CONTACTS:,} contacts and about {story.EXTRA_COST_EURO:,} euro."
 
 
 def millis(time: str) -> int:

@@ -79,7 +79,7 @@ def test_ctrl_c_ends_the_command_cleanly():
     code = "import sys; from streams import broker; sys.exit(broker.run('127.0.0.1', 0))"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
-    said = process.stdout.readline()
+    said = process.stdout.readline() + process.stdout.readline()
 
     process.send_signal(signal.SIGINT)
 
