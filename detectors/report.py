@@ -63,9 +63,9 @@ class Report(msgspec.Struct, frozen=True, gc=False):
         Annotated[datetime, Meta(tz=True)] | int | float | None,
         Meta(description="when: RFC 3339, or seconds or milliseconds since 1970; default: the record's timestamp"),
     ] = None
-    source: Annotated[
-        str, Meta(min_length=1, max_length=MAX_NAME, description="the feed that the report came by")
-    ] = "reports"
+    source: Annotated[str, Meta(min_length=1, max_length=MAX_NAME, description="the feed that the report came by")] = (
+        "reports"
+    )
     problem: Annotated[str, Meta(max_length=MAX_NAME, description="what is wrong: login, sending, calls")] | None = None
     count: Annotated[
         int, Meta(ge=0, le=MAX_COUNT, description="reports that this one stands for; 0 says that the feed is alive")

@@ -56,7 +56,7 @@ class SurgeRule(msgspec.Struct, frozen=True, order=True, kw_only=True):
     ] = 10.0
     warming_hours: Annotated[
         float, Meta(ge=0, le=336, description="a series seen for less is reported as warming up, hours")
-    ] = 24.0
+    ] = 48.0
 
 
 class Scores(msgspec.Struct, frozen=True):
@@ -359,7 +359,7 @@ class SurgeDetector(river_base.SupervisedAnomalyDetector):  # type: ignore[misc]
     True
     """
 
-    def __init__(self, bucket_seconds: int = 60, shift_hours: float = 10.0, warming_hours: float = 24.0) -> None:
+    def __init__(self, bucket_seconds: int = 60, shift_hours: float = 10.0, warming_hours: float = 48.0) -> None:
         self.bucket_seconds = bucket_seconds
         self.shift_hours = shift_hours
         self.warming_hours = warming_hours

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from time import monotonic, time
 from typing import Any
@@ -18,6 +19,7 @@ from prometheus_client import CollectorRegistry
 from streams import log as logs
 from streams import tail, topics
 from streams.detect import Detect
+from streams.fault import Fault
 from streams.health import Health
 from streams.ingest import Ingest
 from streams.judge import JudgeStage
@@ -25,7 +27,7 @@ from streams.kafka import end_offsets, faust_options
 from streams.metrics import Metrics
 from streams.settings import Loaded, Settings, from_environment
 from streams.state import StateTable
-from streams.transport import Records, Transport
+from streams.transport import Records, Resume, Transport
 from streams.web.incidents import IncidentView
 from streams.web.server import Served, make_app, serve
 
@@ -68,6 +70,7 @@ class App(faust.App):  # type: ignore[misc]
         self.metrics = Metrics(CollectorRegistry())
         self.health = Health()
         self.view = IncidentView()
+        self.fault: Fault | None = None
         self._served: Served | None = None
         self._revoked_at = monotonic()
         rules, names = settings.rules(), topics.names(settings)
@@ -82,13 +85,54 @@ class App(faust.App):  # type: ignore[misc]
         if settings.kafka.embedded:
             transport.true_ends = partial(end_offsets, settings)
         for name, stage in ((names.reports, self.ingest), (names.counts, self.detect), (names.surges, self.judge)):
-            transport.opt_in(name, stage.resume)
+            transport.opt_in(name, self._resuming(name, stage.resume))
             self.agent(self.topic(name, schema=Records()), name=f"groundswell.{type(stage).__name__}")(
                 self._reading(stage.handle)
             )
             self.task(stage.run)
         self.on_partitions_assigned.connect(self._on_assigned)
         self.on_partitions_revoked.connect(self._on_revoked)
+
+    def _resuming(self, topic: str, resume: Resume) -> Resume:
+        """`resume`, with what cannot go on told as a fault that ends the worker."""
+
+        async def checked(assigned: frozenset[int]) -> Mapping[int, int]:
+            try:
+                positions = await resume(assigned)
+                await self._check_ends(topic, positions)
+            except ValueError as error:
+                # The state of another version, or of other settings.
+                await self._end(
+                    Fault(
+                        f"the state behind topic {topic} cannot be taken up",
+                        str(error),
+                        "Run the version and the settings that it was made with, or delete the topics of the state, which "
+                        "`groundswell topics` names: detection then learns anew from what is kept in the topics.",
+                    )
+                )
+                raise
+            except Fault as fault:
+                await self._end(fault)
+                raise
+            return positions
+
+        return checked
+
+    async def _check_ends(self, topic: str, positions: Mapping[int, int]) -> None:
+        """Kafka would begin anew without a word where a topic ends before the state's position."""
+        ends = await self.consumer.highwaters(*(TP(topic, partition) for partition in positions)) if positions else {}
+        for partition, offset in positions.items():
+            end = ends[TP(topic, partition)]
+            if offset > (end or 0):
+                raise Fault(
+                    f"topic {topic} ends at offset {end} of partition {partition}, but {offset} records of it were dealt with",
+                    "It was deleted and made anew, or lost records.",
+                    "Delete the topics of the state, which `groundswell topics` names, too, or give another kafka.group.",
+                )
+
+    async def _end(self, fault: Fault) -> None:
+        self.fault = fault
+        await self.crash(fault)
 
     def _reading(self, handle: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
         async def agent(stream: Any) -> None:
@@ -152,6 +196,9 @@ def create(settings: Settings) -> App:
 
 def run_worker(loaded: Loaded) -> int:
     """Run a worker until it is stopped; returns the exit code."""
+    if loaded.settings.topics.create:
+        # Here, too, so that what is wrong with them is told before a worker starts.
+        asyncio.run(topics.ensure(loaded.settings))
     app = create(loaded.settings)
     worker = faust.Worker(
         app,
@@ -163,6 +210,8 @@ def run_worker(loaded: Loaded) -> int:
     try:
         worker.execute_from_commandline()
     except SystemExit as stopped:
+        if app.fault is not None:
+            raise app.fault from None
         return stopped.code if isinstance(stopped.code, int) else int(bool(stopped.code))
     return 0
 

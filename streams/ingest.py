@@ -135,6 +135,7 @@ class Ingest:
                     waiting += await self._tick(lane)
                 await self._outbox.flush()
                 starts = {lane.partition: lane.counter.start for lane in self._lanes.values()}
+                self._tell_age()
             self._health.lag(STAGE, waiting, time())
             for partition, start in starts.items():
                 if committed.get(partition) != start:
@@ -183,6 +184,12 @@ class Ingest:
         consumer: Consumer = self._app.consumer
         return consumer
 
-    def watermarks(self) -> list[int]:
-        """The watermarks of this worker's input partitions that had a record, ms."""
-        return [lane.counter.watermark.event for lane in self._lanes.values() if lane.counter.watermark.event != NEVER]
+    def _tell_age(self) -> None:
+        """How old what is waited for is: the watermark of the partition furthest behind, less a source's lateness."""
+        marks = [lane.counter.watermark.event for lane in self._lanes.values()]
+        first = min((mark for mark in marks if mark != NEVER), default=None)
+        if first is None:
+            return
+        named = {name: rule.lateness_ms for name, rule in self._rules.sources.items()}
+        for source, lateness_ms in (named | {"default": self._rules.source_default.lateness_ms}).items():
+            self._metrics.watermark_age.labels(source).set(time() - (first - lateness_ms) / 1000)

@@ -48,6 +48,7 @@ class JudgeStage:
         self._judge: Judge | None = None
         self._upto = 0
         self._kept = 0
+        self._refused = 0
         self._lock = asyncio.Lock()
 
     async def resume(self, assigned: frozenset[int]) -> Mapping[int, int]:
@@ -63,7 +64,7 @@ class JudgeStage:
                     self._judge, self._upto = Judge(incidents, partitions), 0
                 else:
                     self._judge, self._upto = Judge.from_state(incidents, partitions, kept.data), kept.offset
-                self._kept = self._upto
+                self._kept, self._refused = self._upto, self._judge.not_opened
                 log.info("partition taken up", stage=STAGE, partition=0, offset=self._upto)
                 self._tell(self._judge)
             return {0: self._upto} if self._upto else {}
@@ -127,6 +128,8 @@ class JudgeStage:
 
     def _tell(self, judge: Judge) -> None:
         self._health.moved(STAGE, time())
+        self._metrics.incidents_refused.inc(max(0, judge.not_opened - self._refused))
+        self._refused = judge.not_opened
         for severity, count in judge.open_by_severity().items():
             self._metrics.open_incidents.labels(severity.value).set(count)
 

@@ -30,7 +30,9 @@ def configure(settings: LogSettings) -> dict[str, Any]:
     """Set structlog up; returns the same for logging.config.dictConfig, which Faust's worker applies itself."""
     text = settings.format == "text" or (settings.format == "auto" and sys.stderr.isatty())
     # JSON escapes what hostile names may hold; for people, names are checked already where they come in.
-    console = structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty())
+    console = structlog.dev.ConsoleRenderer(
+        colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+    )
     renderer: Any = console if text else structlog.processors.JSONRenderer()
     level = settings.level.upper()
     structlog.configure(

@@ -127,6 +127,11 @@ class Metrics:
         )
         for severity in Severity:
             self.open_incidents.labels(severity.value).set(0)
+        self.incidents_refused = Counter(
+            "groundswell_incidents_refused_total",
+            "Incidents that were not opened because too many are open already.",
+            registry=registry,
+        )
         self.alerts = Counter(
             "groundswell_alerts_total", "Alert records sent, by what they say.", ["state"], registry=registry
         )

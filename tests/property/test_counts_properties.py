@@ -44,7 +44,7 @@ def records(values: list[bytes | None], gaps: list[int]) -> list[PlainRecord]:
 def read(
     partition: int, log: list[PlainRecord], cuts: list[int], at: Position = BEGIN
 ) -> list[tuple[Position, list[ChunkCounts], int]]:
-    """What a worker sends for a partition that it reads in pieces: (where the chunk began, messages, reports so far)."""
+    """What a worker sends for a partition read in pieces: (where the chunk began, messages, reports so far)."""
     counter = PartitionCounter(NameCache(RULES), partition, at)
     sent, position, begin = [], at, 0
     todo = [record for record in log if record.offset >= at.offset]
