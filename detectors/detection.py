@@ -9,7 +9,7 @@ import msgspec
 from detectors.counts import ChunkCounts
 from detectors.rules import Policy, Rules
 from detectors.series import OVERFLOW, Names, Series
-from detectors.surges import SurgeRecord, SurgeRow, Tick
+from detectors.surges import SurgeRecord, SurgeRow, Tick, cut
 from detectors.watch import HOUR_MS, Cap, SavedWatch, Watch
 from detectors.watermark import NEVER
 
@@ -49,7 +49,7 @@ _decode = msgspec.msgpack.Decoder(Saved).decode
 
 
 class Detection:
-    """What a partition of detect knows, and its two steps: `apply` a message, then `advance` until it returns None.
+    """What a partition of detect knows, and its two steps: `apply` a message, then `advance` until it returns nothing.
 
     A function of the messages in their order alone. Counts do not depend on how the messages of different input
     partitions interleave, nor do they change when a message comes again.
@@ -132,11 +132,11 @@ class Detection:
         """Event time up to which all input partitions are read, ms; NEVER until each has been heard of."""
         return min(NEVER if each is None else each.clears for each in self.inputs)
 
-    def advance(self) -> SurgeRecord | None:
-        """Close what can be closed, at most STEP_MS at once; None when there is nothing left to do."""
+    def advance(self) -> list[SurgeRecord]:
+        """Close what can be closed, at most STEP_MS at once: one record or more; none when nothing is left to do."""
         horizon = self.watermark
         if horizon <= self.through:
-            return None
+            return []
         first = min((due for watch in self._watches.values() if (due := watch.due()) is not None), default=horizon)
         until = min(horizon, max(first, self.through) + STEP_MS)
         rows: list[tuple[int, list[SurgeRow]]] = []
@@ -151,7 +151,7 @@ class Detection:
         if len(self._hours) > _HOURS_KEPT:
             need = min((due for watch in self._watches.values() if (due := watch.due()) is not None), default=until)
             self._hours = {hour for hour in self._hours if hour >= min(need, until) // HOUR_MS - 1}
-        return SurgeRecord(self.partition, self.rules.partitions, until, ticks)
+        return cut(SurgeRecord(self.partition, self.rules.partitions, until, ticks))
 
     def save(self) -> bytes:
         """The whole state, for a snapshot."""

@@ -62,6 +62,6 @@ class Pipeline:
         alerts: list[bytes] = []
         for detection, message in zip(self._detections, messages, strict=True):
             detection.apply(message)
-            while (record := detection.advance()) is not None:
-                alerts += [alert.encode(each) for each in self._judge.apply(record)]
+            while records := detection.advance():
+                alerts += [alert.encode(each) for record in records for each in self._judge.apply(record)]
         return alerts

@@ -28,7 +28,7 @@ class SurgeRow(msgspec.Struct, frozen=True, array_like=True):
     onset: estimated begin of the surge, ms; 0 where there is none.
     start: begin of the bucket that the tick lies in, ms; closed: the tick ends it.
     observed, expected, low, high: of that bucket, up to the tick (95 % interval); observed is -1 where missing.
-    recent: only with a closed bucket of a series whose evidence is worth an incident.
+    recent: where a surge begins, and where its evidence comes to be worth an incident.
     """
 
     series: Series
@@ -56,7 +56,7 @@ class Tick(msgspec.Struct, frozen=True, array_like=True):
 
 
 class SurgeRecord(msgspec.Struct, frozen=True, array_like=True):
-    """One step of a partition of detect: all its ticks up to `through` (ms); ticks with no row are left out."""
+    """One step of a partition of detect: its ticks up to `through` (ms) since the last; ticks with no row are left out."""
 
     partition: int
     partitions: int
@@ -66,3 +66,44 @@ class SurgeRecord(msgspec.Struct, frozen=True, array_like=True):
 
 encode = msgspec.msgpack.Encoder().encode
 decode = msgspec.msgpack.Decoder(SurgeRecord).decode
+
+
+#: Records are cut between ticks at about this size; one tick alone may need more, up to MOST_BYTES.
+FEW_BYTES = 250_000
+MOST_BYTES = 8_000_000
+_ROW_BYTES = 150
+_BUCKET_BYTES = 32
+
+
+def size(row: SurgeRow) -> int:
+    """About how many bytes a row takes at most, encoded."""
+    texts = (*msgspec.structs.astuple(row.series), row.names.service, row.names.region)
+    letters = sum(len(text) if text.isascii() else 4 * len(text) for text in texts)
+    return _ROW_BYTES + letters + (len(row.recent.observed) * _BUCKET_BYTES if row.recent else 0)
+
+
+def cut(step: SurgeRecord) -> list[SurgeRecord]:
+    """The step as records of bearable size. Of a tick beyond MOST_BYTES the rows of least evidence are left out."""
+    records: list[SurgeRecord] = []
+    ticks: list[Tick] = []
+    held = 0
+    for tick in step.ticks:
+        sizes = list(map(size, tick.rows))
+        if sum(sizes) > MOST_BYTES:
+            tick = _strongest(tick, sizes)
+        if ticks and held + sum(sizes) > FEW_BYTES:
+            records.append(SurgeRecord(step.partition, step.partitions, ticks[-1].at, ticks))
+            ticks, held = [], 0
+        ticks.append(tick)
+        held += sum(sizes)
+    return [*records, SurgeRecord(step.partition, step.partitions, step.through, ticks)]
+
+
+def _strongest(tick: Tick, sizes: list[int]) -> Tick:
+    room, kept = MOST_BYTES, []
+    for index in sorted(range(len(sizes)), key=lambda index: -tick.rows[index].evidence):
+        room -= sizes[index]
+        if room < 0:
+            break
+        kept.append(index)
+    return Tick(tick.at, [tick.rows[index] for index in sorted(kept)])

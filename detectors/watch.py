@@ -20,6 +20,8 @@ from detectors.window import Key, Window
 COOLING_MS = 30 * 60 * 1000
 #: Evidence from which the judge is told of a series; an incident closes below IncidentRule.close_at, so never above it.
 HOT = 0.5
+#: Evidence last told of a series that the judge does not follow.
+NOT_TOLD = -1e9
 #: An open bucket is scored from so many reports in a series on: less is never steep.
 EARLY_REPORTS = 5
 #: A day without a report from any source is a gap of the feed: nothing is known of it.
@@ -86,11 +88,13 @@ class Watch:
         self._ticks, self._tick_ms = policy.rule.ticks, policy.rule.tick_ms
         self._lateness_ms, self._bucket_ms = policy.rule.lateness_ms, policy.rule.bucket_ms
         self._hot = min(HOT, rules.incidents.close_at)
+        self._open_at = rules.incidents.open_at
         self._cap = cap
         self._overflow = Series(f"*{policy.source}/{policy.detector}/{partition}", OVERFLOW, "")
         self._partial = np.zeros(0, np.int64)
         self._expected = np.zeros(0, np.float64)
         self._hot_until = np.zeros(0, np.int64)
+        self._told = np.zeros(0)
 
     # Counting
 
@@ -214,6 +218,7 @@ class Watch:
             self._partial = np.concatenate([self._partial, np.zeros(more, np.int64)])
             self._expected = np.concatenate([self._expected, np.zeros(more)])
             self._hot_until = np.concatenate([self._hot_until, np.zeros(more, np.int64)])
+            self._told = np.concatenate([self._told, np.full(more, NOT_TOLD)])
         self.recents.grow(size)
 
     # Scores
@@ -241,6 +246,7 @@ class Watch:
         self._expected[:n] = scores.expected
         self.buckets_closed += 1
         hot_until = self._hot_until[:n]
+        self._told[:n][hot_until <= at] = NOT_TOLD
         hot_until[scores.evidence >= self._hot] = at + COOLING_MS
         hot = np.flatnonzero(hot_until > at)
         rows = self._rows(hot.tolist(), scores, start, start + self._bucket_ms, closed=True) if len(hot) else []
@@ -253,7 +259,11 @@ class Watch:
         for row in sorted(picked, key=self.bank.series.__getitem__):
             expected, high = float(scores.expected[row]), float(scores.high[row])
             evidence = float(scores.evidence[row])
-            recent = self.recents.of(row, end, dispersion(expected, high)) if evidence >= self._hot else None
+            # The judge adds up what it is told bucket by bucket: the hour before is news where a surge begins, and where
+            # an incident may open.
+            before, self._told[row] = self._told[row], evidence
+            news = (evidence >= self._hot > before) or (evidence >= self._open_at > before)
+            recent = self.recents.of(row, end, dispersion(expected, high)) if news else None
             told.append(
                 SurgeRow(
                     self.bank.series[row],
@@ -277,7 +287,12 @@ class Watch:
     def save(self) -> SavedWatch:
         """The watch as it is, for a snapshot."""
         n = len(self.names)
-        own = {"partial": self._partial[:n], "expected": self._expected[:n], "hot_until": self._hot_until[:n]}
+        own = {
+            "partial": self._partial[:n],
+            "expected": self._expected[:n],
+            "hot_until": self._hot_until[:n],
+            "told": self._told[:n],
+        }
         return SavedWatch(
             self.policy,
             self._choice,
@@ -307,7 +322,7 @@ class Watch:
         watch._grow(n)
         own = _unpack(saved.own)
         watch._partial[:n], watch._expected[:n] = own["partial"], own["expected"]
-        watch._hot_until[:n] = own["hot_until"]
+        watch._hot_until[:n], watch._told[:n] = own["hot_until"], own["told"]
         cap.taken += n - (watch._overflow in watch.rows)
         return watch
 

@@ -37,8 +37,9 @@ FETCH_BYTES = 4 * 1024 * 1024
 BUFFERED_FETCHES = 4
 #: Counts and snapshot blocks are up to half a megabyte: a batch of the producer has room for one.
 BATCH_BYTES = 1024 * 1024
-#: A dead letter carries a record of any size that Kafka takes, and its reason.
-REQUEST_BYTES = 4 * 1024 * 1024
+#: A dead letter carries a record of any size that Kafka takes, and its reason; a tick in which thousands of series surge
+#: takes several megabytes.
+REQUEST_BYTES = topics.SURGES_BYTES
 
 log = structlog.get_logger(__name__)
 
@@ -106,8 +107,8 @@ class App(faust.App):  # type: ignore[misc]
                     Fault(
                         f"the state behind topic {topic} cannot be taken up",
                         str(error),
-                        "Run the version and the settings that it was made with, or delete the topics of the state, which "
-                        "`groundswell topics` names: detection then learns anew from what is kept in the topics.",
+                        "Run the version and the settings that it was made with, or delete the topics of the state (see "
+                        "`groundswell topics`): detection then learns anew from what is kept in the others.",
                     )
                 )
                 raise
@@ -125,9 +126,9 @@ class App(faust.App):  # type: ignore[misc]
             end = ends[TP(topic, partition)]
             if offset > (end or 0):
                 raise Fault(
-                    f"topic {topic} ends at offset {end} of partition {partition}, but {offset} records of it were dealt with",
-                    "It was deleted and made anew, or lost records.",
-                    "Delete the topics of the state, which `groundswell topics` names, too, or give another kafka.group.",
+                    f"partition {partition} of topic {topic} ends at {end}, but {offset} records of it are dealt with",
+                    "The topic was deleted and made anew, or lost records.",
+                    "Delete the topics of the state, too (see `groundswell topics`), or give another kafka.group.",
                 )
 
     async def _end(self, fault: Fault) -> None:

@@ -44,6 +44,8 @@ TOLD_FROM = story.ms(story.OUTAGE_START) - 15 * 60_000
 PACE_SECONDS = 0.1
 #: How far the last heartbeat lies after the end, so that the last bucket of every source closes.
 AFTER_MS = 60_000
+#: A worker brings its metrics of lag up to date once a second; so long afterwards they are known to be new.
+LAG_TOLD_SECONDS = 2.5
 #: How long a worker may take from one sign of progress to the next.
 PATIENCE_SECONDS = 120.0
 
@@ -284,13 +286,21 @@ class _Worker:
         self.lag = round(total("groundswell_input_lag_records"))
         self.alerts = round(total("groundswell_alerts_total"))
 
-    async def until(self, reached: Callable[[], bool], what: str) -> None:
-        """Wait until `reached`. DemoError where the worker shows no progress for PATIENCE_SECONDS."""
+    async def until(self, reached: Callable[[], bool], what: str, *, lasting_seconds: float = 0.0) -> None:
+        """Wait until `reached` has lasted so long. DemoError where the worker shows no progress for PATIENCE_SECONDS."""
         progress, since = (-1, -1), time.monotonic()
-        while not reached():
+        reached_at: float | None = None
+        while True:
+            now = time.monotonic()
+            if not reached():
+                reached_at = None
+            elif reached_at is None:
+                reached_at = now
+            if reached_at is not None and now - reached_at >= lasting_seconds:
+                return
             if progress != (self.decided, self.alerts):
-                progress, since = (self.decided, self.alerts), time.monotonic()
-            if time.monotonic() - since > PATIENCE_SECONDS:
+                progress, since = (self.decided, self.alerts), now
+            if now - since > PATIENCE_SECONDS:
                 raise DemoError(
                     f"the worker got stuck before it had {what}",
                     f"No progress for {PATIENCE_SECONDS:.0f} s. Its log ends with:\n{child.tail(self._log)}",
@@ -340,8 +350,12 @@ async def _tell(settings: Settings, feed: Feed, worker: _Worker, screen: Screen)
             screen.sent(sender.reports, batch.times[end - 1])
         await sender.beat(feed.end + AFTER_MS)
         await worker.until(lambda: worker.decided >= feed.end, "read the whole feed")
-        # All of it is decided; the last alerts may still be on their way through the judge.
-        await worker.until(lambda: worker.lag == 0 and worker.alerts <= screen.alerts_seen, "written the last alerts")
+        # All of it is scored; the last surges may still be on their way to the judge, and its alerts on theirs to us.
+        await worker.until(
+            lambda: worker.lag == 0 and worker.alerts <= screen.alerts_seen,
+            "written the last alerts",
+            lasting_seconds=LAG_TOLD_SECONDS,
+        )
 
 
 async def paced(batches: Iterable[Batch], start: int, speed: float | None) -> AsyncIterator[tuple[Batch, int, int]]:

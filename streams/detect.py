@@ -101,10 +101,11 @@ class Detect:
                     lane.upto = record.offset + 1
                     continue
                 lane.detection.apply(counts)
-                while (surges := lane.detection.advance()) is not None:
-                    await self._outbox.put(self._topics.surges, 0, encode(surges), key=b"%d" % lane.partition)
-                    for tick in surges.ticks:
-                        self._metrics.scores.observe(np.array([row.evidence for row in tick.rows]))
+                while steps := lane.detection.advance():
+                    for surges in steps:
+                        await self._outbox.put(self._topics.surges, 0, encode(surges), key=b"%d" % lane.partition)
+                        for tick in surges.ticks:
+                            self._metrics.scores.observe(np.array([row.evidence for row in tick.rows]))
                     await asyncio.sleep(0)
                 lane.upto = record.offset + 1
             await self._outbox.flush()

@@ -22,6 +22,8 @@ from streams.settings import FIELDS, Settings
 CREATE_SECONDS = 30.0
 #: A rejected record of any size that Kafka takes by default fits into it together with the reason.
 DEAD_LETTER_BYTES = 2 * 1024 * 1024
+#: A tick in which thousands of series surge at once (detectors/surges.py: MOST_BYTES, and what we may be wrong about).
+SURGES_BYTES = 16 * 1024 * 1024
 
 _LAYOUT_KEY = b"layout"
 _TOPIC_EXISTS = 36
@@ -132,7 +134,7 @@ def specs(settings: Settings) -> list[Spec]:
         Spec(name.ingest_state, reports, per_report, _COMPACTED_SOON),
         Spec(name.counts, counts, per_count, _kept(topics.counts_days)),
         Spec(name.detect_state, counts, per_count, _COMPACTED_SOON),
-        Spec(name.surges, 1, "", _kept(topics.counts_days)),
+        Spec(name.surges, 1, "", _kept(topics.counts_days) | {"max.message.bytes": str(SURGES_BYTES)}),
         Spec(name.judge_state, 1, "", _COMPACTED_SOON),
         Spec(name.alerts, 1, "", alerts),
         Spec(name.layout, 1, "", {"cleanup.policy": "compact"}),

@@ -130,8 +130,8 @@ def drive(messages: list[ChunkCounts]) -> tuple[list[SurgeRecord], bytes]:
     detection, told = Detection(RULES, 0), []
     for message in messages:
         detection.apply(message)
-        while (surges := detection.advance()) is not None:
-            told.append(surges)
+        while surges := detection.advance():
+            told += surges
     return told, detection.save()
 
 
@@ -176,9 +176,9 @@ def test_going_on_from_a_snapshot_gives_what_going_on_without_a_stop_gives(repor
     for number, message in enumerate(messages):
         straight.apply(message)
         stopped.apply(message)
-        while (surges := straight.advance()) is not None:
+        while surges := straight.advance():
             assert stopped.advance() == surges
-        assert stopped.advance() is None
+        assert stopped.advance() == []
         if number % cut == 0:
             stopped = Detection.restore(RULES, 0, stopped.save())
 

@@ -1,0 +1,74 @@
+"""`groundswell demo`, as one types it: broker, worker and feed as processes of their own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = [
+    pytest.mark.embedded,
+    pytest.mark.skipif(sys.platform != "linux", reason="looks for the demo's processes in /proc"),
+]
+
+
+def _demo(folder: Path, *arguments: str) -> subprocess.Popen[str]:
+    # What it is told of a real cluster must not matter: nothing listens there.
+    env = os.environ | {"GROUNDSWELL_KAFKA_ADDRESS": "127.0.0.1:1", "TMPDIR": str(folder)}
+    command = [sys.executable, "-m", "streams", "demo", *arguments]
+    return subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def _children(pid: int) -> set[int]:
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid and fields[0] != "Z":
+            found.add(int(stat.parent.name))
+    return found
+
+
+@pytest.mark.timeout(280)
+def test_demo_once_tells_of_the_outage_and_ends_with_0(tmp_path):
+    process = _demo(tmp_path, "--once")
+
+    said, _ = process.communicate(timeout=240)
+
+    assert process.returncode == 0, said
+    lines = said.splitlines()
+    assert any(" open " in line and " WhatsApp in it/" in line for line in lines), said
+    assert any(" resolved " in line and " WhatsApp in it/" in line for line in lines), said
+    assert "status page  http://" in said
+    assert "First alert " in said
+    assert "contacts more than usual" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_ctrl_c_ends_the_demo_cleanly_with_all_its_processes(tmp_path):
+    process = _demo(tmp_path, "--feed", "tweets", "--speed", "1x")
+    assert process.stdout is not None
+    said = ""
+    while "metrics " not in said:
+        line = process.stdout.readline()
+        assert line, f"it ended: {said}"
+        said += line
+    children = _children(process.pid)
+
+    process.send_signal(signal.SIGINT)
+
+    assert process.wait(20) == 0
+    assert len(children) == 2, "broker and worker"
+    deadline = time.monotonic() + 10
+    while any(Path(f"/proc/{child}").exists() for child in children):
+        assert time.monotonic() < deadline, "a process is left"
+        time.sleep(0.05)
+    assert list(tmp_path.iterdir()) == []
+    process.stdout.close()
