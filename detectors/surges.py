@@ -56,7 +56,7 @@ class Tick(msgspec.Struct, frozen=True, array_like=True):
 
 
 class SurgeRecord(msgspec.Struct, frozen=True, array_like=True):
-    """One step of a partition of detect: its ticks up to `through` (ms) since the last; ticks with no row are left out."""
+    """One step of a partition of detect: its ticks since the last, up to `through` (ms), those without rows left out."""
 
     partition: int
     partitions: int

@@ -259,8 +259,8 @@ class Watch:
         for row in sorted(picked, key=self.bank.series.__getitem__):
             expected, high = float(scores.expected[row]), float(scores.high[row])
             evidence = float(scores.evidence[row])
-            # The judge adds up what it is told bucket by bucket: the hour before is news where a surge begins, and where
-            # an incident may open.
+            # The judge adds up what it is told bucket by bucket: the hour before is news where a surge begins, and
+            # where an incident may open.
             before, self._told[row] = self._told[row], evidence
             news = (evidence >= self._hot > before) or (evidence >= self._open_at > before)
             recent = self.recents.of(row, end, dispersion(expected, high)) if news else None

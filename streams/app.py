@@ -37,8 +37,8 @@ FETCH_BYTES = 4 * 1024 * 1024
 BUFFERED_FETCHES = 4
 #: Counts and snapshot blocks are up to half a megabyte: a batch of the producer has room for one.
 BATCH_BYTES = 1024 * 1024
-#: A dead letter carries a record of any size that Kafka takes, and its reason; a tick in which thousands of series surge
-#: takes several megabytes.
+#: A dead letter carries a record of any size that Kafka takes, and its reason; a tick in which thousands of series
+#: surge takes several megabytes.
 REQUEST_BYTES = topics.SURGES_BYTES
 
 log = structlog.get_logger(__name__)
@@ -107,8 +107,8 @@ class App(faust.App):  # type: ignore[misc]
                     Fault(
                         f"the state behind topic {topic} cannot be taken up",
                         str(error),
-                        "Run the version and the settings that it was made with, or delete the topics of the state (see "
-                        "`groundswell topics`): detection then learns anew from what is kept in the others.",
+                        "Run the version and the settings that it was made with, or delete the topics of the state "
+                        "(see `groundswell topics`): detection then learns anew from what is kept in the others.",
                     )
                 )
                 raise

@@ -142,7 +142,7 @@ def drive(messages: list[ChunkCounts]) -> tuple[list[SurgeRecord], bytes]:
 def test_how_input_partitions_interleave_changes_no_tick(left, right, random):
     def messages(partition: int, reports: list[dict[str, object]]) -> list[ChunkCounts]:
         ordered = sorted(reports, key=lambda report: report["time"])  # type: ignore[arg-type, return-value]
-        log = [PlainRecord(i, T0, json.dumps(report).encode()) for i, report in enumerate(ordered)]
+        log = [PlainRecord(i, T0 + 3_600_000, json.dumps(report).encode()) for i, report in enumerate(ordered)]
         return [message for _, (message,), _ in read(partition, log, [7])]
 
     a, b = messages(0, left), messages(1, right)
@@ -168,7 +168,7 @@ def test_how_input_partitions_interleave_changes_no_tick(left, right, random):
 @settings(max_examples=30, deadline=None)
 def test_going_on_from_a_snapshot_gives_what_going_on_without_a_stop_gives(reports, cut):
     ordered = sorted(reports, key=lambda report: report["time"])
-    log = [PlainRecord(i, T0, json.dumps(report).encode()) for i, report in enumerate(ordered)]
+    log = [PlainRecord(i, T0 + 3_600_000, json.dumps(report).encode()) for i, report in enumerate(ordered)]
     messages = [message for _, (message,), _ in read(0, log, [5])]
     messages.insert(0, ChunkCounts(1, 2, 0, 0, T0 + 10_000_000, [], [], [], [], [], []))
     straight, stopped = Detection(RULES, 0), Detection(RULES, 0)
