@@ -12,6 +12,7 @@ from detectors.series import OVERFLOW, Names, Series
 from detectors.surges import SurgeRecord, SurgeRow, Tick, cut
 from detectors.watch import HOUR_MS, Cap, SavedWatch, Watch
 from detectors.watermark import NEVER
+from detectors.window import Key
 
 #: Event time closed in one step at most, so that a long way to go leaves room for others in between.
 STEP_MS = 6 * HOUR_MS
@@ -20,7 +21,7 @@ _HOURS_KEPT = 2_000
 
 
 class Input(msgspec.Struct, array_like=True):
-    """How far an input partition is in the counts: its current chunk, and what it has counted there so far.
+    """How far an input partition is in the counts: its current chunk, and the last message of it.
 
     clears: event time that it does not hold back, ms: its watermark, or, while it never had a record, the watermark of
     the others when it last said so. A record may be on its way to it that is older than what came to the others since.
@@ -29,7 +30,7 @@ class Input(msgspec.Struct, array_like=True):
     start: int
     upto: int
     clears: int
-    counts: dict[tuple[Series, Names, int], int] = {}
+    last: ChunkCounts | None = None
 
 
 class Saved(msgspec.Struct, frozen=True, array_like=True):
@@ -98,15 +99,8 @@ class Detection:
             return
         self.inputs[message.partition] = current
         self._hours.update(message.hours)
-        old, new = current.counts, {}
-        for row, tick, count in zip(message.rows, message.ticks, message.counts, strict=True):
-            new[message.series[row], message.names[row], tick] = count
-        for key, count in new.items():
-            more = count - old.get(key, 0)
-            if more > 0:
-                series, names, tick = key
-                self._watch(series).count(series, names, tick, more)
-        current.counts = new
+        self._count(message, {} if current.last is None else _by_key(current.last))
+        current.last = message
         current.upto = message.upto
         if message.watermark == NEVER:
             marks = [each for each in self._marks if each != NEVER]
@@ -114,6 +108,21 @@ class Detection:
         else:
             self._marks[message.partition] = max(self._marks[message.partition], message.watermark)
             current.clears = self._marks[message.partition]
+
+    def _count(self, message: ChunkCounts, before: dict[tuple[Series, Names, int], int]) -> None:
+        """Count what the message has more than was counted before of its chunk."""
+        places: list[tuple[Watch, Key, Names] | None] = [None] * len(message.series)
+        for row, tick, count in zip(message.rows, message.ticks, message.counts, strict=True):
+            if before:
+                count -= before.get((message.series[row], message.names[row], tick), 0)
+                if count <= 0:
+                    continue
+            place = places[row]
+            if place is None:
+                series = message.series[row]
+                watch = self._watch(series)
+                place = places[row] = (watch, watch.key(series), message.names[row])
+            place[0].count(place[1], place[2], tick, count)
 
     def _watch(self, series: Series) -> Watch:
         watch = self._policies.get(series)
@@ -196,3 +205,10 @@ class Detection:
             if policy not in self._watches and policy.rule.bucket_seconds == each.policy.rule.bucket_seconds:
                 self._watches[policy] = Watch.restore(rules, policy, each, self._cap, partition)
         return self
+
+
+def _by_key(message: ChunkCounts) -> dict[tuple[Series, Names, int], int]:
+    return {
+        (message.series[row], message.names[row], tick): count
+        for row, tick, count in zip(message.rows, message.ticks, message.counts, strict=True)
+    }

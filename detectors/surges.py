@@ -56,7 +56,7 @@ class Tick(msgspec.Struct, frozen=True, array_like=True):
 
 
 class SurgeRecord(msgspec.Struct, frozen=True, array_like=True):
-    """One step of a partition of detect: its ticks since the last, up to `through` (ms), those without rows left out."""
+    """One step of a partition of detect: its ticks since the last up to `through` (ms), but for those without rows."""
 
     partition: int
     partitions: int

@@ -98,20 +98,21 @@ class Watch:
 
     # Counting
 
-    def count(self, series: Series, names: Names, tick: int, count: int) -> None:
+    def key(self, series: Series) -> Key:
+        """What a series' counts go by: its row, or the series itself while it has none."""
+        return self.rows.get(series, series)
+
+    def count(self, key: Key, names: Names, tick: int, count: int) -> None:
         """Add reports to a tick. One that is closed already (a partition woke up late) counts in the open tick."""
         if self.next_tick is not None and tick < self.next_tick:
             tick = self.next_tick
-        row = self.rows.get(series)
-        if row is not None:
-            self.window.add(tick, row, count)
-            return
-        if series not in self.window.names and len(self.window.names) >= 2 * self._cap.limit:
-            # A flood of invented names faster than ticks close: memory stays bounded, the reports count.
-            self._cap.overflowed += count
-            series, names = self._overflow, Names(OVERFLOW, "")
-        self.window.add(tick, self.rows.get(series, series), count)
-        self.window.spell(series, tick, names)
+        if not isinstance(key, int):
+            if key not in self.window.names and len(self.window.names) >= 2 * self._cap.limit:
+                # A flood of invented names faster than ticks close: memory stays bounded, the reports count.
+                self._cap.overflowed += count
+                key, names = self._overflow, Names(OVERFLOW, "")
+            self.window.spell(key, tick, names)
+        self.window.add(tick, key, count)
 
     # Time
 
@@ -174,24 +175,32 @@ class Watch:
 
     def _close_tick(self, tick: int, position: int) -> list[SurgeRow]:
         counts = self.window.ticks.pop(tick, None)
-        touched = self._take_in(counts) if counts else ()
+        touched = self._take_in(counts) if counts else None
         start = tick // self._ticks * self._bucket_ms
         if position == self._ticks - 1:
             return self._close_bucket(start, self._at(tick))
-        return self._peek(start, (position + 1) / self._ticks, touched, self._at(tick))
+        return [] if touched is None else self._peek(start, (position + 1) / self._ticks, touched, self._at(tick))
 
-    def _take_in(self, counts: dict[Key, int]) -> list[int]:
+    def _take_in(self, counts: dict[Key, int]) -> NDArray[np.int64]:
         """Add a tick's counts to the open bucket; the rows that they went to."""
-        self._add_rows(sorted({key for key in counts if isinstance(key, Series) and key not in self.rows}))
-        touched = []
+        new = [key for key in counts if not isinstance(key, int)]
+        if new:
+            self._add_rows(sorted(key for key in new if key not in self.rows))
+            counts = self._by_row(counts)
+        rows = np.fromiter(counts, np.int64, len(counts))
+        self._partial[rows] += np.fromiter(counts.values(), np.int64, len(counts))
+        return rows
+
+    def _by_row(self, counts: dict[Key, int]) -> dict[Key, int]:
+        """Counts by row; those of series beyond the cap are the overflow series'."""
+        rows: dict[Key, int] = {}
         for key, count in counts.items():
             row = key if isinstance(key, int) else self.rows.get(key)
             if row is None:
                 row = self.rows[self._overflow]
                 self._cap.overflowed += count
-            self._partial[row] += count
-            touched.append(row)
-        return touched
+            rows[row] = rows.get(row, 0) + count
+        return rows
 
     def _add_rows(self, new: list[Series]) -> None:
         """Rows for new series, in order of name while the cap allows; if it does not, the overflow series gets one."""
@@ -223,20 +232,18 @@ class Watch:
 
     # Scores
 
-    def _peek(self, start: int, fraction: float, touched: Sequence[int], at: int) -> list[SurgeRow]:
+    def _peek(self, start: int, fraction: float, touched: NDArray[np.int64], at: int) -> list[SurgeRow]:
         """Early fire: the rows of an open bucket whose counts are steep."""
         # The last bucket's expectation is a good enough sieve; the bank has the last word.
-        steep = sorted(
-            row
-            for row in set(touched)
-            if self._partial[row] >= EARLY_REPORTS and self._partial[row] > 2 * (self._expected[row] * fraction + 1)
-        )
-        if not steep:
+        counts = self._partial[touched]
+        steep = (counts >= EARLY_REPORTS) & (counts > 2 * (self._expected[touched] * fraction + 1))
+        if not steep.any():
             return []
         scores = self.bank.peek(start, fraction, self._partial[: len(self.names)])
-        steep = [row for row in steep if scores.evidence[row] >= self._hot]
-        self._hot_until[steep] = at + COOLING_MS
-        return self._rows(steep, scores, start, start, closed=False)
+        rows = touched[steep]
+        rows = rows[scores.evidence[rows] >= self._hot]
+        self._hot_until[rows] = at + COOLING_MS
+        return self._rows(rows.tolist(), scores, start, start, closed=False)
 
     def _close_bucket(self, start: int, at: int) -> list[SurgeRow]:
         n = len(self.names)

@@ -44,8 +44,9 @@ TOLD_FROM = story.ms(story.OUTAGE_START) - 15 * 60_000
 PACE_SECONDS = 0.1
 #: How far the last heartbeat lies after the end, so that the last bucket of every source closes.
 AFTER_MS = 60_000
-#: A worker brings its metrics of lag up to date once a second; so long afterwards they are known to be new.
-LAG_TOLD_SECONDS = 2.5
+#: Its metrics are looked at so often; those of lag it brings up to date once a second.
+LOOK_SECONDS = 0.25
+SURE_LOOKS = 10
 #: How long a worker may take from one sign of progress to the next.
 PATIENCE_SECONDS = 120.0
 
@@ -261,6 +262,7 @@ class _Worker:
         #: Records that its stages have before them; alerts it has sent.
         self.lag = 0
         self.alerts = 0
+        self._looks = 0
 
     async def watch(self, screen: Screen) -> None:
         """Keep the figures up to date, until cancelled. DemoError where the process ends."""
@@ -269,7 +271,7 @@ class _Worker:
                 async with self._session.get(f"{self.url}/metrics") as answer:
                     self._read(await answer.text())
                     screen.decided(self.decided)
-            await asyncio.sleep(0.25)
+            await asyncio.sleep(LOOK_SECONDS)
         raise DemoError(
             f"the worker ended, exit code {self._process.returncode}",
             child.tail(self._log),
@@ -285,22 +287,24 @@ class _Worker:
         self.decided = round(total("groundswell_watermark_timestamp_seconds") * 1000)
         self.lag = round(total("groundswell_input_lag_records"))
         self.alerts = round(total("groundswell_alerts_total"))
+        self._looks += 1
 
-    async def until(self, reached: Callable[[], bool], what: str, *, lasting_seconds: float = 0.0) -> None:
-        """Wait until `reached` has lasted so long. DemoError where the worker shows no progress for PATIENCE_SECONDS."""
-        progress, since = (-1, -1), time.monotonic()
-        reached_at: float | None = None
+    async def until(self, reached: Callable[[], bool], what: str, *, looks: int = 1) -> None:
+        """Wait until `reached` at so many looks at the metrics in a row.
+
+        DemoError where the worker shows no progress for PATIENCE_SECONDS.
+        """
+        progress, since, first = (-1, -1), time.monotonic(), None
         while True:
-            now = time.monotonic()
             if not reached():
-                reached_at = None
-            elif reached_at is None:
-                reached_at = now
-            if reached_at is not None and now - reached_at >= lasting_seconds:
+                first = None
+            elif first is None:
+                first = self._looks
+            if first is not None and self._looks - first >= looks - 1:
                 return
             if progress != (self.decided, self.alerts):
-                progress, since = (self.decided, self.alerts), now
-            if now - since > PATIENCE_SECONDS:
+                progress, since = (self.decided, self.alerts), time.monotonic()
+            if time.monotonic() - since > PATIENCE_SECONDS:
                 raise DemoError(
                     f"the worker got stuck before it had {what}",
                     f"No progress for {PATIENCE_SECONDS:.0f} s. Its log ends with:\n{child.tail(self._log)}",
@@ -354,7 +358,7 @@ async def _tell(settings: Settings, feed: Feed, worker: _Worker, screen: Screen)
         await worker.until(
             lambda: worker.lag == 0 and worker.alerts <= screen.alerts_seen,
             "written the last alerts",
-            lasting_seconds=LAG_TOLD_SECONDS,
+            looks=SURE_LOOKS,
         )
 
 
