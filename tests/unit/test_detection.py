@@ -1,0 +1,294 @@
+"""Detection: a partition of report-counts, from chunk counts to surges."""
+
+from __future__ import annotations
+
+import pytest
+
+from detectors.counts import ChunkCounts
+from detectors.detection import Detection
+from detectors.rules import Rules
+from detectors.series import OVERFLOW, Names, Series
+from detectors.source import SourceRule
+from detectors.surges import MOST_BYTES, SurgeRecord, SurgeRow, Tick, cut
+from detectors.watermark import NEVER
+
+T0 = 1_666_656_000_000  # 2022-10-25T00:00:00Z
+MINUTE, HOUR, DAY = 60_000, 3_600_000, 86_400_000
+ONE = Rules(partitions=1, reports_partitions=1)
+
+
+def series(service: str = "whatsapp", region: str = "it") -> Series:
+    return Series("reports", service, region)
+
+
+def message(
+    upto: int,
+    watermark: int,
+    counts: list[tuple[Series, int, int]] = [],
+    *,
+    start: int = 0,
+    partition: int = 0,
+    of: int = 1,
+) -> ChunkCounts:
+    """A chunk's counts so far: (series, event time in ms, reports)."""
+    return ChunkCounts(
+        partition,
+        of,
+        start,
+        upto,
+        watermark,
+        sorted({ms // HOUR for _, ms, _ in counts} | ({watermark // HOUR} if watermark != NEVER else set())),
+        [each for each, _, _ in counts],
+        [Names(each.service.title(), each.region) for each, _, _ in counts],
+        list(range(len(counts))),
+        [ms // 10_000 for _, ms, _ in counts],
+        [count for _, _, count in counts],
+    )
+
+
+def settle(detection: Detection) -> list[SurgeRecord]:
+    told = []
+    while records := detection.advance():
+        told += records
+    return told
+
+
+def rows(told: list[SurgeRecord]) -> list[SurgeRow]:
+    return [row for record in told for tick in record.ticks for row in tick.rows]
+
+
+def quiet_day(detection: Detection, reports_a_minute: int = 2) -> int:
+    """A day of the same rate each minute; returns the offset after it."""
+    counts = [(series(), T0 + minute * MINUTE, reports_a_minute) for minute in range(1440)]
+    detection.apply(message(1440, T0 + DAY, counts))
+    assert rows(settle(detection)) == []
+    return 1440
+
+
+def test_nothing_closes_before_every_input_partition_was_heard_of():
+    detection = Detection(Rules(partitions=1, reports_partitions=2), 0)
+
+    detection.apply(message(9, T0 + HOUR, [(series(), T0, 9)], of=2))
+
+    assert detection.watermark == NEVER
+    assert settle(detection) == []
+
+
+def test_partition_that_is_behind_holds_the_others_back():
+    detection = Detection(Rules(partitions=1, reports_partitions=2), 0)
+    detection.apply(message(9, T0 + HOUR, [(series(), T0, 9)], of=2))
+
+    detection.apply(message(1, T0 + MINUTE, partition=1, of=2))
+
+    assert settle(detection)[-1].through == T0 + MINUTE
+
+
+def test_bucket_closes_once_the_watermark_is_past_its_end_and_the_lateness():
+    detection = Detection(ONE, 0)
+    detection.apply(message(1, T0 + MINUTE + 2_999, [(series(), T0, 1)]))
+    settle(detection)
+    before = detection.buckets_closed
+
+    detection.apply(message(2, T0 + MINUTE + 3_000, [(series(), T0, 1)]))
+    settle(detection)
+
+    assert (before, detection.buckets_closed) == (0, 1)
+
+
+def test_surge_is_told_within_the_bucket_that_shows_it():
+    detection = Detection(ONE, 0)
+    offset = quiet_day(detection)
+
+    detection.apply(message(offset + 90, T0 + DAY + 13_000, [(series(), T0 + DAY + 5_000, 90)], start=offset))
+    (row,) = rows(settle(detection))
+
+    assert (row.series, row.names) == (series(), Names("Whatsapp", "it"))
+    assert (row.start, row.closed, row.observed) == (T0 + DAY, False, 90)
+    assert row.evidence > 2
+    assert row.expected < 2
+    assert row.recent is not None
+    assert row.recent.observed[-5:] == [2] * 5
+
+
+def test_what_surged_is_told_at_each_bucket_until_half_an_hour_after():
+    detection = Detection(ONE, 0)
+    offset = quiet_day(detection)
+    detection.apply(message(offset + 90, T0 + DAY + 13_000, [(series(), T0 + DAY + 5_000, 90)], start=offset))
+    settle(detection)
+
+    detection.apply(message(offset + 90, T0 + DAY + 3 * HOUR, start=offset, partition=0))
+    told = rows(settle(detection))
+
+    assert all(row.closed for row in told)
+    assert 30 <= len(told) <= 60
+    assert [row.start for row in told] == [T0 + DAY + n * MINUTE for n in range(len(told))]
+    assert told[-1].evidence < 0.5
+
+
+def test_day_without_any_report_is_a_gap_and_not_calm():
+    detection = Detection(ONE, 0)
+    offset = quiet_day(detection)
+    before = detection.buckets_closed
+
+    later = T0 + 400 * DAY
+    detection.apply(message(offset + 1, later, [(series(), later, 2)], start=offset))
+    settle(detection)
+
+    assert detection.buckets_closed - before <= 120  # the hours at its ends
+    (watch,) = detection._watches.values()
+    assert watch.bank.expected(later)[0] == pytest.approx(2, rel=0.5)
+
+
+def test_short_silence_is_calm():
+    detection = Detection(ONE, 0)
+    offset = quiet_day(detection)
+    before = detection.buckets_closed
+
+    detection.apply(message(offset + 1, T0 + DAY + 20 * HOUR, [(series(), T0 + DAY + 20 * HOUR, 2)], start=offset))
+    settle(detection)
+
+    assert detection.buckets_closed - before >= 20 * 60 - 1
+
+
+def test_series_beyond_the_cap_share_one_and_evict_nobody():
+    detection = Detection(Rules(partitions=1, reports_partitions=1, series_limit=3), 0)
+    detection.apply(message(1, T0 + MINUTE, [(series("a"), T0, 5), (series("b"), T0, 5)]))
+    settle(detection)
+
+    flood = [(series(f"invented {n:04}"), T0 + MINUTE, 1) for n in range(1_000)]
+    detection.apply(message(1_001, T0 + 3 * MINUTE, [*flood, (series("a"), T0 + MINUTE, 7)], start=1))
+    settle(detection)
+
+    (watch,) = detection._watches.values()
+    assert {each.service for each in watch.bank.series} == {"a", "b", "invented 0000", OVERFLOW}
+    assert detection.overflowed == 999
+    assert detection.series == 4
+
+
+def test_flood_of_names_within_open_ticks_takes_bounded_memory():
+    detection = Detection(Rules(partitions=1, reports_partitions=1, series_limit=10), 0)
+
+    detection.apply(message(5_000, T0, [(series(f"invented {n}"), T0, 1) for n in range(5_000)]))
+
+    (watch,) = detection._watches.values()
+    assert len(watch.window.names) <= 21
+    assert sum(count for tick in watch.window.ticks.values() for count in tick.values()) == 5_000
+
+
+def test_spelling_shown_is_that_of_the_first_tick_whatever_came_first():
+    detection = Detection(ONE, 0)
+    late = ChunkCounts(0, 1, 0, 1, T0, [], [series()], [Names("WHATSAPP", "it")], [0], [T0 // 10_000 + 1], [1])
+    early = ChunkCounts(0, 1, 1, 2, T0 + HOUR, [], [series()], [Names("WhatsApp", "it")], [0], [T0 // 10_000], [1])
+
+    detection.apply(late)
+    detection.apply(early)
+    settle(detection)
+
+    (watch,) = detection._watches.values()
+    assert watch.names == [Names("WhatsApp", "it")]
+
+
+def test_sources_close_by_their_own_buckets_and_lateness():
+    slow = SourceRule(bucket_seconds=300, lateness_seconds=60)
+    detection = Detection(Rules(partitions=1, reports_partitions=1, sources={"calls": slow}), 0)
+    calls = Series("calls", "whatsapp", "it")
+    both = ChunkCounts(
+        0,
+        1,
+        0,
+        2,
+        T0 + 340_000,
+        [],
+        [series(), calls],
+        [Names("w", "it")] * 2,
+        [0, 1],
+        [T0 // 10_000, T0 // 50_000],
+        [1, 1],
+    )
+
+    detection.apply(both)
+    settle(detection)
+    closed = {policy.source: watch.buckets_closed for policy, watch in detection._watches.items()}
+    assert closed == {"": 5, "calls": 0}
+
+    detection.apply(message(3, T0 + 360_000, start=2))
+    settle(detection)
+    closed = {policy.source: watch.buckets_closed for policy, watch in detection._watches.items()}
+    assert closed == {"": 5, "calls": 1}
+
+
+def test_counts_for_a_closed_tick_count_in_the_open_one():
+    detection = Detection(ONE, 0)
+    detection.apply(message(1, T0 + HOUR, [(series(), T0, 1)]))
+    settle(detection)
+
+    detection.apply(message(2, T0 + HOUR, [(series(), T0, 1)], start=1))
+
+    (watch,) = detection._watches.values()
+    assert watch.window.ticks == {watch.next_tick: {0: 1}}
+
+
+def test_counts_made_for_other_partitions_are_refused_with_what_to_do():
+    detection = Detection(ONE, 0)
+
+    with pytest.raises(ValueError, match=r"topics\.reports_partitions is 1"):
+        detection.apply(message(1, T0, of=2))
+
+
+def test_state_for_other_partitions_is_refused():
+    with pytest.raises(ValueError, match="the settings say 2 and 1"):
+        Detection.restore(Rules(partitions=2, reports_partitions=1), 0, Detection(ONE, 0).save())
+
+
+@pytest.mark.parametrize("data", [b"", b"\xc0", b"garbage", Detection(ONE, 0).save()[:-1]])
+def test_damaged_state_is_refused(data):
+    with pytest.raises(ValueError, match="snapshot"):
+        Detection.restore(ONE, 0, data)
+
+
+def test_lateness_may_change_without_losing_what_was_learned():
+    detection = Detection(ONE, 0)
+    quiet_day(detection)
+
+    longer = Rules(partitions=1, reports_partitions=1, source_default=SourceRule(lateness_seconds=30))
+    restored = Detection.restore(longer, 0, detection.save())
+
+    assert restored.series == 1
+    (watch,) = restored._watches.values()
+    assert watch.bank.expected(T0 + DAY)[0] == pytest.approx(2, rel=0.3)
+
+
+def test_long_way_to_go_is_gone_in_steps():
+    detection = Detection(ONE, 0)
+    quiet_day(detection)
+    detection.apply(message(1441, T0 + 3 * DAY, [(series(), T0 + DAY + n * HOUR, 1) for n in range(48)], start=1440))
+
+    throughs = [record.through for record in settle(detection)]
+
+    assert throughs == sorted(throughs)
+    assert len(throughs) >= 8
+    assert throughs[-1] == T0 + 3 * DAY
+
+
+def surge(n: int, evidence: float) -> SurgeRow:
+    return SurgeRow(series(f"{n:0200}"), Names(f"{n:0200}", "it"), evidence, T0, T0, True, 9, 1.0, 0.0, 3.0)
+
+
+def test_step_is_cut_between_ticks():
+    ticks = [Tick(T0 + n, [surge(n, 1.0)] * 100) for n in range(20)]
+
+    records = cut(SurgeRecord(0, 1, T0 + 99, ticks))
+
+    assert [tick for record in records for tick in record.ticks] == ticks
+    assert len(records) > 3
+    assert [record.through for record in records[:-1]] == [record.ticks[-1].at for record in records[:-1]]
+    assert records[-1].through == T0 + 99
+
+
+def test_of_a_tick_beyond_all_bounds_the_strongest_rows_are_told_in_order_of_series():
+    count = 2 * MOST_BYTES // 554
+    (record,) = cut(SurgeRecord(0, 1, T0, [Tick(T0, [surge(n, float(n)) for n in range(count)])]))
+
+    kept = [row.evidence for row in record.ticks[0].rows]
+    assert len(kept) < count
+    assert kept == [float(n) for n in range(count - len(kept), count)]
