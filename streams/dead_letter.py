@@ -10,14 +10,14 @@ from detectors.report import Rejected
 _HEADERS_KEPT = 20
 
 
-def headers(rejected: Rejected, topic: str, record: Any) -> list[tuple[str, bytes]]:
+def headers(rejected: Rejected, topic: str, partition: int, record: Any) -> list[tuple[str, bytes]]:
     """The headers of a dead letter: why, which field, and the record's origin; then the record's own, renamed."""
     ours = {
         "reason": rejected.reason.value,
         "path": rejected.path,
         "detail": rejected.detail,
         "topic": topic,
-        "partition": str(record.partition),
+        "partition": str(partition),
         "offset": str(record.offset),
         "timestamp": str(record.timestamp),
     }

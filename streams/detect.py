@@ -94,7 +94,7 @@ class Detect:
                 except msgspec.MsgspecError as error:
                     log.error(
                         "a record on report-counts is not ours; keep others from writing there",
-                        partition=record.partition,
+                        partition=lane.partition,
                         offset=record.offset,
                         error=str(error),
                     )

@@ -91,7 +91,7 @@ class Ingest:
                         message.partition,
                         record.value,
                         key=record.key,
-                        headers=dead_letter.headers(why, self._topics.reports, record),
+                        headers=dead_letter.headers(why, self._topics.reports, message.partition, record),
                     )
                 metrics.reports_counted.inc(counter.counted - counted)
                 metrics.report_volume.inc(counter.volume - volume)

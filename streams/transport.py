@@ -8,13 +8,16 @@ Rebalancing, tables, recovery and flow control are Faust's.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping
 from typing import Any, Protocol
 
 import faust
 from aiokafka import TopicPartition
+from aiokafka.consumer.fetcher import FetchResult
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
+from faust.types.tuples import ConsumerMessage
 
 TrueEnds = Callable[[Collection[TopicPartition]], Awaitable[Mapping[TopicPartition, int]]]
 
@@ -30,8 +33,33 @@ class Resume(Protocol):
         """
 
 
+class _Arrivals(OrderedDict[TopicPartition, Any]):
+    """The fetches that aiokafka has got and not handed on; those of some topics hand their records on as parsed.
+
+    To make a ConsumerRecord of each takes a fifth of all the time between the socket and the counts.
+    """
+
+    def __init__(self, topics: Collection[str]) -> None:
+        super().__init__()
+        self._topics = topics
+
+    def __setitem__(self, tp: TopicPartition, arrived: Any) -> None:
+        if tp.topic in self._topics and isinstance(arrived, FetchResult):
+            arrived._partition_records._consumer_record = _as_parsed
+        super().__setitem__(tp, arrived)
+
+
+def _as_parsed(_tp: TopicPartition, record: Any) -> Any:
+    return record
+
+
 class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
-    """Consumer thread that knows where partitions really end."""
+    """Consumer thread that knows where partitions really end, and makes nothing of records that opted in."""
+
+    async def on_start(self) -> None:
+        """Before any partition is assigned."""
+        await super().on_start()
+        self._ensure_consumer()._fetcher._records = _Arrivals(self.transport.resume)
 
     async def _highwaters(self, partitions: Iterable[TP]) -> Mapping[TP, int]:
         ends: Mapping[TP, int] = await super()._highwaters(list(partitions))
@@ -44,7 +72,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
 
 class Consumer(driver.Consumer):  # type: ignore[misc]
-    """Consumer that hands over the records of a partition and fetch as one message."""
+    """Consumer that hands over the records of a partition and fetch as one message.
+
+    The message's value is the list of them, each with offset, timestamp (ms), key, value and headers.
+    """
 
     transport: Transport
 
@@ -72,9 +103,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
                 return
             if batch and self._wanted(tp, active):
                 self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
-                message = self._to_message(tp, batch[0])
-                message.value = batch
-                yield tp, message
+                yield tp, self._batch_message(tp, batch)
                 # Faust has noted the message's offset, the first: records up to the last are delivered.
                 if tp in self._read_offset:
                     self._read_offset[tp] = batch[-1].offset
@@ -84,6 +113,22 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             if self._wanted(tp, active):
                 self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
                 yield tp, self._to_message(tp, record)
+
+    def _batch_message(self, tp: TP, batch: list[Any]) -> Message:
+        first = batch[0]
+        return ConsumerMessage(
+            tp.topic,
+            tp.partition,
+            first.offset,
+            first.timestamp / 1000,
+            first.timestamp_type,
+            (),
+            None,
+            batch,
+            None,
+            tp=tp,
+            generation_id=self.app.consumer_generation_id,
+        )
 
     def _stale(self, generation: int) -> bool:
         return not self.flow_active or self.app.consumer_generation_id != generation

@@ -60,8 +60,8 @@ class Reader:
             await self.go.wait()
             self.messages += 1
             for record in event.message.value:
-                self.offsets[record.partition].append(record.offset)
-                self.positions[record.partition] = record.offset + 1
+                self.offsets[event.message.partition].append(record.offset)
+                self.positions[event.message.partition] = record.offset + 1
 
     @property
     def total(self) -> int:

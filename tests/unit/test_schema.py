@@ -194,7 +194,7 @@ def test_asyncapi_headers_of_a_dead_letter_are_those_that_are_sent():
     described = document()["components"]["messages"]["deadLetter"]["headers"]
     record = SimpleNamespace(partition=3, offset=81, timestamp=1_666_681_440_000, headers=None)
 
-    sent = dead_letter.headers(Rejected(Reason.EMPTY, "$", "no value"), "reports", record)
+    sent = dead_letter.headers(Rejected(Reason.EMPTY, "$", "no value"), "reports", record.partition, record)
 
     assert [name for name, _ in sent] == described["required"] == list(described["properties"])
     described["properties"]["reason"] = document()["components"]["schemas"]["reason"]
