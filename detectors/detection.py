@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 
 import msgspec
+import numpy as np
 
 from detectors.counts import ChunkCounts
 from detectors.rules import Policy, Rules
@@ -12,7 +13,6 @@ from detectors.series import OVERFLOW, Names, Series
 from detectors.surges import SurgeRecord, SurgeRow, Tick, cut
 from detectors.watch import HOUR_MS, Cap, SavedWatch, Watch
 from detectors.watermark import NEVER
-from detectors.window import Key
 
 #: Event time closed in one step at most, so that a long way to go leaves room for others in between.
 STEP_MS = 6 * HOUR_MS
@@ -111,18 +111,28 @@ class Detection:
 
     def _count(self, message: ChunkCounts, before: dict[tuple[Series, Names, int], int]) -> None:
         """Count what the message has more than was counted before of its chunk."""
-        places: list[tuple[Watch, Key, Names] | None] = [None] * len(message.series)
-        for row, tick, count in zip(message.rows, message.ticks, message.counts, strict=True):
-            if before:
-                count -= before.get((message.series[row], message.names[row], tick), 0)
-                if count <= 0:
-                    continue
-            place = places[row]
-            if place is None:
-                series = message.series[row]
-                watch = self._watch(series)
-                place = places[row] = (watch, watch.key(series), message.names[row])
-            place[0].count(place[1], place[2], tick, count)
+        index = np.array(message.rows, np.int64)
+        ticks = np.array(message.ticks, np.int64)
+        counts = np.array(message.counts, np.int64)
+        if before:
+            keys = ((message.series[row], message.names[row], tick) for row, tick in zip(index, ticks, strict=True))
+            counts -= np.fromiter((before.get(key, 0) for key in keys), np.int64, len(counts))
+            more = counts > 0
+            index, ticks, counts = index[more], ticks[more], counts[more]
+        watches = [self._watch(series) for series in message.series]
+        rows = np.fromiter(
+            (watch.rows.get(series, -1) for watch, series in zip(watches, message.series, strict=True)),
+            np.int64,
+            len(watches),
+        )
+        for watch in dict.fromkeys(watches):
+            mine = np.fromiter((each is watch for each in watches), np.bool_, len(watches))
+            known = (mine & (rows >= 0))[index]
+            if known.any():
+                watch.count(ticks[known], rows[index[known]], counts[known])
+        new = (rows < 0)[index]
+        for place, tick, count in zip(index[new].tolist(), ticks[new].tolist(), counts[new].tolist(), strict=True):
+            watches[place].count_new(tick, message.series[place], message.names[place], count)
 
     def _watch(self, series: Series) -> Watch:
         watch = self._policies.get(series)

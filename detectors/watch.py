@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.arrays import Array, pack, unpack
 from detectors.recents import Recents, dispersion
 from detectors.river_models import Bank, DetectorChoice, make_bank, restore_bank
 from detectors.rules import Policy, Rules
 from detectors.series import OVERFLOW, Names, Series
 from detectors.surge import Scores
 from detectors.surges import SurgeRow
-from detectors.window import Key, Window
+from detectors.window import OpenTick, SavedWindow, Window
 
 #: After its evidence fell a series is still reported to the judge for so long, so that it sees the incident end.
 COOLING_MS = 30 * 60 * 1000
@@ -38,25 +39,6 @@ class Cap:
         self.overflowed = 0
 
 
-class Array(msgspec.Struct, frozen=True, array_like=True):
-    """A NumPy array as bytes."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    data: bytes
-
-    @classmethod
-    def of(cls, array: NDArray[np.generic]) -> Array:
-        return cls(array.dtype.str, array.shape, np.ascontiguousarray(array).tobytes())
-
-    def load(self) -> NDArray[np.generic]:
-        """ValueError where bytes and shape do not fit; objects are refused."""
-        dtype = np.dtype(self.dtype)
-        if dtype.hasobject:
-            raise ValueError("arrays of objects are not read")
-        return np.frombuffer(self.data, dtype).reshape(self.shape).copy()
-
-
 class SavedWatch(msgspec.Struct, frozen=True, array_like=True):
     """A watch in a snapshot."""
 
@@ -67,7 +49,7 @@ class SavedWatch(msgspec.Struct, frozen=True, array_like=True):
     bank: dict[str, Array]
     recents: dict[str, Array]
     own: dict[str, Array]
-    window: Window
+    window: SavedWindow
     next_tick: int | None
 
 
@@ -98,21 +80,22 @@ class Watch:
 
     # Counting
 
-    def key(self, series: Series) -> Key:
-        """What a series' counts go by: its row, or the series itself while it has none."""
-        return self.rows.get(series, series)
+    def count(self, ticks: NDArray[np.int64], rows: NDArray[np.int64], counts: NDArray[np.int64]) -> None:
+        """Add reports of series that have a row; arrays of one length.
 
-    def count(self, key: Key, names: Names, tick: int, count: int) -> None:
-        """Add reports to a tick. One that is closed already (a partition woke up late) counts in the open tick."""
+        What belongs to a tick that is closed already (a partition woke up late) counts in the open tick.
+        """
+        self.window.add(ticks if self.next_tick is None else np.maximum(ticks, self.next_tick), rows, counts)
+
+    def count_new(self, tick: int, series: Series, names: Names, count: int) -> None:
+        """Add reports of a series that has no row."""
         if self.next_tick is not None and tick < self.next_tick:
             tick = self.next_tick
-        if not isinstance(key, int):
-            if key not in self.window.names and len(self.window.names) >= 2 * self._cap.limit:
-                # A flood of invented names faster than ticks close: memory stays bounded, the reports count.
-                self._cap.overflowed += count
-                key, names = self._overflow, Names(OVERFLOW, "")
-            self.window.spell(key, tick, names)
-        self.window.add(tick, key, count)
+        if series not in self.window.names and len(self.window.names) >= 2 * self._cap.limit:
+            # A flood of invented names faster than ticks close: memory stays bounded, the reports count.
+            self._cap.overflowed += count
+            series, names = self._overflow, Names(OVERFLOW, "")
+        self.window.add_new(tick, series, names, count)
 
     # Time
 
@@ -174,32 +157,33 @@ class Watch:
         self.next_tick = after
 
     def _close_tick(self, tick: int, position: int) -> list[SurgeRow]:
-        counts = self.window.ticks.pop(tick, None)
-        touched = self._take_in(counts) if counts else None
+        found = self.window.ticks.pop(tick, None)
+        touched = self._take_in(found) if found else None
         start = tick // self._ticks * self._bucket_ms
         if position == self._ticks - 1:
             return self._close_bucket(start, self._at(tick))
         return [] if touched is None else self._peek(start, (position + 1) / self._ticks, touched, self._at(tick))
 
-    def _take_in(self, counts: dict[Key, int]) -> NDArray[np.int64]:
-        """Add a tick's counts to the open bucket; the rows that they went to."""
-        new = [key for key in counts if not isinstance(key, int)]
-        if new:
-            self._add_rows(sorted(key for key in new if key not in self.rows))
-            counts = self._by_row(counts)
-        rows = np.fromiter(counts, np.int64, len(counts))
-        self._partial[rows] += np.fromiter(counts.values(), np.int64, len(counts))
+    def _take_in(self, found: OpenTick) -> NDArray[np.int64]:
+        """Add a tick's reports to the open bucket; the rows that they went to."""
+        pieces = found.rows
+        if found.new:
+            self._add_rows(sorted(series for series in found.new if series not in self.rows))
+            pieces = [*pieces, self._rows_of(found.new)]
+            found.counts.append(np.fromiter(found.new.values(), np.int64, len(found.new)))
+        rows = np.concatenate(pieces)
+        np.add.at(self._partial, rows, np.concatenate(found.counts))
         return rows
 
-    def _by_row(self, counts: dict[Key, int]) -> dict[Key, int]:
-        """Counts by row; those of series beyond the cap are the overflow series'."""
-        rows: dict[Key, int] = {}
-        for key, count in counts.items():
-            row = key if isinstance(key, int) else self.rows.get(key)
+    def _rows_of(self, counts: dict[Series, int]) -> NDArray[np.int64]:
+        """The rows that counts belong to; those of series beyond the cap are the overflow series'."""
+        rows = np.empty(len(counts), np.int64)
+        for place, (series, count) in enumerate(counts.items()):
+            row = self.rows.get(series)
             if row is None:
                 row = self.rows[self._overflow]
                 self._cap.overflowed += count
-            rows[row] = rows.get(row, 0) + count
+            rows[place] = row
         return rows
 
     def _add_rows(self, new: list[Series]) -> None:
@@ -235,6 +219,7 @@ class Watch:
     def _peek(self, start: int, fraction: float, touched: NDArray[np.int64], at: int) -> list[SurgeRow]:
         """Early fire: the rows of an open bucket whose counts are steep."""
         # The last bucket's expectation is a good enough sieve; the bank has the last word.
+        touched = np.unique(touched)
         counts = self._partial[touched]
         steep = (counts >= EARLY_REPORTS) & (counts > 2 * (self._expected[touched] * fraction + 1))
         if not steep.any():
@@ -305,10 +290,10 @@ class Watch:
             self._choice,
             list(self.bank.series),
             self.names,
-            _pack(self.bank.arrays()),
-            _pack(self.recents.arrays(n)),
-            _pack(own),
-            self.window,
+            pack(self.bank.arrays()),
+            pack(self.recents.arrays(n)),
+            pack(own),
+            self.window.save(),
             self.next_tick,
         )
 
@@ -322,12 +307,13 @@ class Watch:
         choice = watch._choice
         if choice != saved.choice:
             raise ValueError("the snapshot was made by another detector")
-        watch.bank = restore_bank(choice, rules.surge, policy.rule.bucket_seconds, saved.series, _unpack(saved.bank))
-        watch.recents = Recents.restore(policy.rule.bucket_seconds, n, _unpack(saved.recents))
-        watch.window, watch.next_tick, watch.names = saved.window, saved.next_tick, list(saved.names)
+        watch.bank = restore_bank(choice, rules.surge, policy.rule.bucket_seconds, saved.series, unpack(saved.bank))
+        watch.recents = Recents.restore(policy.rule.bucket_seconds, n, unpack(saved.recents))
+        watch.window, watch.next_tick = Window.restore(saved.window), saved.next_tick
+        watch.names = list(saved.names)
         watch.rows = {series: row for row, series in enumerate(saved.series)}
         watch._grow(n)
-        own = _unpack(saved.own)
+        own = unpack(saved.own)
         watch._partial[:n], watch._expected[:n] = own["partial"], own["expected"]
         watch._hot_until[:n], watch._told[:n] = own["hot_until"], own["told"]
         cap.taken += n - (watch._overflow in watch.rows)
@@ -336,11 +322,3 @@ class Watch:
 
 def _choice(rules: Rules, policy: Policy) -> DetectorChoice:
     return rules.detectors[policy.detector] if policy.detector >= 0 else DetectorChoice()
-
-
-def _pack(arrays: Mapping[str, NDArray[np.generic]]) -> dict[str, Array]:
-    return {name: Array.of(array) for name, array in arrays.items()}
-
-
-def _unpack(arrays: Mapping[str, Array]) -> dict[str, NDArray[np.generic]]:
-    return {name: array.load() for name, array in arrays.items()}

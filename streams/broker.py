@@ -124,13 +124,14 @@ async def _answers(address: str) -> bool:
 
 
 def run(host: str, port: int) -> int:
-    """`groundswell broker`: run until Ctrl-C, then 0. BrokerError where it does not come up, or ends by itself."""
-    with contextlib.suppress(KeyboardInterrupt):
+    """`groundswell broker`: run until Ctrl-C or SIGTERM, then 0. BrokerError where it does not come up or last."""
+    with contextlib.suppress(KeyboardInterrupt, asyncio.CancelledError):
         asyncio.run(_serve(host, port))
     return 0
 
 
 async def _serve(host: str, port: int) -> None:
+    child.cancel_on_signals()
     async with _process(port, host) as (address, process):
         out.print(f"embedded broker on {address}; Ctrl-C ends it")
         out.print("Everything is in memory and gone with it: for trying things out, never for real data.")

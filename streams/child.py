@@ -41,6 +41,15 @@ def start(command: Sequence[str], *, env: Mapping[str, str], log: Path) -> subpr
         )
 
 
+def cancel_on_signals() -> None:
+    """Ctrl-C and SIGTERM cancel the current task from now on, so that it ends its children on the way out."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    if task is not None:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            with contextlib.suppress(NotImplementedError):  # Windows: asyncio.run() does the same for Ctrl-C
+                loop.add_signal_handler(number, task.cancel)
+
+
 async def ended(process: subprocess.Popen[bytes]) -> int:
     """Wait until it has ended; its exit code, negative for a signal."""
     # Not asyncio's own processes: those belong to one event loop, and a test's fixture is left in another.

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -163,7 +162,7 @@ def run(loaded: Loaded, *, feed: str, once: bool, speed: float | None) -> int:
 
 
 async def _play(loaded: Loaded, feed: Feed, once: bool) -> int:
-    _stop_on_signals()
+    child.cancel_on_signals()
     screen = Screen(feed.title, feed.start, feed.told_from, feed.end)
     async with broker.running() as address:
         with _folder() as folder:
@@ -206,14 +205,6 @@ def _folder() -> Iterator[Path]:
     finally:
         if not keep:
             shutil.rmtree(folder, ignore_errors=True)
-
-
-def _stop_on_signals() -> None:
-    """Ctrl-C, and SIGTERM as well, cancel us: processes are stopped and folders removed on the way out."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        with contextlib.suppress(NotImplementedError):  # Windows: asyncio.run() does the same for Ctrl-C
-            loop.add_signal_handler(number, task.cancel)  # type: ignore[union-attr]
 
 
 def settings_for(folder: Path, given: Settings, address: str, feed: Feed) -> Settings:
@@ -325,7 +316,8 @@ async def _worker(folder: Path, settings: Settings) -> AsyncIterator[_Worker]:
         async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=5)) as session:
             yield _Worker(process, log, f"http://{host}:{settings.web.port}", session)
     finally:
-        await child.stop(process)
+        # Nothing of it is kept: while it is busy reading, it need not end in order.
+        await child.stop(process, grace_seconds=2.0)
 
 
 async def _follow(settings: Settings, screen: Screen) -> None:

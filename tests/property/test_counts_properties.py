@@ -61,10 +61,10 @@ def totals(detection: Detection) -> Counter[tuple[str, int]]:
     """Reports by series and tick that a detection has open; nothing is closed in these tests."""
     found: Counter[tuple[str, int]] = Counter()
     for watch in detection._watches.values():
-        for tick, counts in watch.window.ticks.items():
-            for key, count in counts.items():
-                series = key if not isinstance(key, int) else watch.bank.series[key]
+        for tick, reports in watch.window.ticks.items():
+            for series, count in reports.new.items():
                 found[series.service, tick] += count
+            assert not reports.rows  # a row is only given when a tick closes
     return found
 
 

@@ -75,13 +75,14 @@ async def test_strange_environment_does_not_reach_the_broker(monkeypatch):
         assert address.startswith("127.0.0.1:")
 
 
-def test_ctrl_c_ends_the_command_cleanly():
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_ends_the_command_cleanly(number):
     code = "import sys; from streams import broker; sys.exit(broker.run('127.0.0.1', 0))"
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     said = process.stdout.readline() + process.stdout.readline()
 
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
 
     assert process.wait(10) == 0
     assert "embedded broker on 127.0.0.1:" in said

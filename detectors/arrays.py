@@ -1,0 +1,42 @@
+"""Arrays as bytes: how NumPy's arrays travel and are kept."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Array(msgspec.Struct, frozen=True, array_like=True):
+    """A NumPy array as bytes."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    data: bytes
+
+    @classmethod
+    def of(cls, array: NDArray[Any]) -> Array:
+        return cls(array.dtype.str, array.shape, np.ascontiguousarray(array).tobytes())
+
+    def load(self) -> NDArray[Any]:
+        """ValueError where the bytes do not fit; arrays of objects are refused: a changelog is not to be trusted."""
+        try:
+            dtype = np.dtype(self.dtype)
+        except TypeError as error:
+            raise ValueError(f"no array: {error}") from error
+        if dtype.hasobject:
+            raise ValueError("arrays of objects are not read")
+        return np.frombuffer(self.data, dtype).reshape(self.shape).copy()
+
+
+def pack(arrays: Mapping[str, NDArray[Any]]) -> dict[str, Array]:
+    """Arrays by name, as bytes."""
+    return {name: Array.of(array) for name, array in arrays.items()}
+
+
+def unpack(arrays: Mapping[str, Array]) -> dict[str, NDArray[Any]]:
+    """The arrays of `pack`. ValueError as `Array.load`."""
+    return {name: array.load() for name, array in arrays.items()}
