@@ -90,7 +90,8 @@ class Ingest:
                         self._topics.dead_letter,
                         message.partition,
                         record.value,
-                        key=record.key,
+                        # The producer refuses a record that has neither.
+                        key=b"" if record.key is None and record.value is None else record.key,
                         headers=dead_letter.headers(why, self._topics.reports, message.partition, record),
                     )
                 metrics.reports_counted.inc(counter.counted - counted)

@@ -229,7 +229,7 @@ def test_detector_composes_in_a_river_pipeline():
 def test_detector_clones_with_its_parameters():
     clone = SurgeDetector(bucket_seconds=300, shift_hours=5.0).clone()
 
-    assert (clone.bucket_seconds, clone.shift_hours, clone.warming_hours) == (300, 5.0, 24.0)
+    assert (clone.bucket_seconds, clone.shift_hours, clone.warming_hours) == (300, 5.0, 48.0)
 
 
 def test_detector_refuses_a_bucket_out_of_order():
