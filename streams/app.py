@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from time import monotonic, time
 from typing import Any
@@ -27,7 +27,7 @@ from streams.kafka import end_offsets, faust_options
 from streams.metrics import Metrics
 from streams.settings import Loaded, Settings, from_environment
 from streams.state import StateTable
-from streams.transport import Records, Resume, Transport
+from streams.transport import Records, Stage, Transport
 from streams.web.incidents import IncidentView
 from streams.web.server import Served, make_app, serve
 
@@ -86,7 +86,7 @@ class App(faust.App):  # type: ignore[misc]
         if settings.kafka.embedded:
             transport.true_ends = partial(end_offsets, settings)
         for name, stage in ((names.reports, self.ingest), (names.counts, self.detect), (names.surges, self.judge)):
-            transport.opt_in(name, self._resuming(name, stage.resume))
+            transport.opt_in(name, _Checked(self, name, stage))
             self.agent(self.topic(name, schema=Records()), name=f"groundswell.{type(stage).__name__}")(
                 self._reading(stage.handle)
             )
@@ -94,32 +94,7 @@ class App(faust.App):  # type: ignore[misc]
         self.on_partitions_assigned.connect(self._on_assigned)
         self.on_partitions_revoked.connect(self._on_revoked)
 
-    def _resuming(self, topic: str, resume: Resume) -> Resume:
-        """`resume`, with what cannot go on told as a fault that ends the worker."""
-
-        async def checked(assigned: frozenset[int]) -> Mapping[int, int]:
-            try:
-                positions = await resume(assigned)
-                await self._check_ends(topic, positions)
-            except ValueError as error:
-                # The state of another version, or of other settings.
-                await self._end(
-                    Fault(
-                        f"the state behind topic {topic} cannot be taken up",
-                        str(error),
-                        "Run the version and the settings that it was made with, or delete the topics of the state "
-                        "(see `groundswell topics`): detection then learns anew from what is kept in the others.",
-                    )
-                )
-                raise
-            except Fault as fault:
-                await self._end(fault)
-                raise
-            return positions
-
-        return checked
-
-    async def _check_ends(self, topic: str, positions: Mapping[int, int]) -> None:
+    async def check_ends(self, topic: str, positions: Mapping[int, int]) -> None:
         """Kafka would begin anew without a word where a topic ends before the state's position."""
         ends = await self.consumer.highwaters(*(TP(topic, partition) for partition in positions)) if positions else {}
         for partition, offset in positions.items():
@@ -131,15 +106,19 @@ class App(faust.App):  # type: ignore[misc]
                     "Delete the topics of the state, too (see `groundswell topics`), or give another kafka.group.",
                 )
 
-    async def _end(self, fault: Fault) -> None:
+    async def end(self, fault: Fault) -> None:
+        """End the worker for a reason that is told without a traceback."""
         self.fault = fault
         await self.crash(fault)
 
-    def _reading(self, handle: Callable[[Any], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
+    def _reading(self, handle: Callable[[int, Sequence[Any]], Awaitable[None]]) -> Callable[[Any], Awaitable[None]]:
         async def agent(stream: Any) -> None:
             async for event in stream.events():
+                message = event.message
+                if message.value.epoch != self.consumer.epoch:
+                    continue  # from before the last rebalance: it is read again
                 try:
-                    await handle(event.message)
+                    await handle(message.partition, message.value.records)
                 except Exception as error:
                     # Faust would skip the event and go on. Exactness needs the opposite: stop, and read it again.
                     log.exception("a stage failed; the worker stops and has to be started again", error=str(error))
@@ -188,6 +167,37 @@ class App(faust.App):  # type: ignore[misc]
         seconds = monotonic() - self._revoked_at
         self.metrics.recovery_seconds.set(seconds)
         log.info("worker ready", seconds=round(seconds, 1))
+
+
+class _Checked:
+    """A stage of which is told what cannot go on, as a fault that ends the worker."""
+
+    def __init__(self, app: App, topic: str, stage: Stage) -> None:
+        self._app = app
+        self._topic = topic
+        self._stage = stage
+        self.positions = stage.positions
+
+    async def resume(self, assigned: frozenset[int]) -> Mapping[int, int]:
+        """As the stage's."""
+        try:
+            positions = await self._stage.resume(assigned)
+            await self._app.check_ends(self._topic, positions)
+        except ValueError as error:
+            # The state of another version, or of other settings.
+            await self._app.end(
+                Fault(
+                    f"the state behind topic {self._topic} cannot be taken up",
+                    str(error),
+                    "Run the version and the settings that it was made with, or delete the topics of the state "
+                    "(see `groundswell topics`): detection then learns anew from what is kept in the others.",
+                )
+            )
+            raise
+        except Fault as fault:
+            await self._app.end(fault)
+            raise
+        return positions
 
 
 def create(settings: Settings) -> App:

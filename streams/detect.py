@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from time import time
 from typing import Any
 
@@ -71,22 +71,27 @@ class Detect:
                     detection, offset = Detection.restore(self._rules, partition, kept.data), kept.offset
                 self._lanes[partition] = _Lane(partition, detection, offset)
                 log.info("partition taken up", stage=STAGE, partition=partition, offset=offset, series=detection.series)
-            return {partition: lane.upto for partition, lane in self._lanes.items() if lane.upto}
+            return self.positions()
+
+    def positions(self) -> Mapping[int, int]:
+        """The offset to read next of each partition in hand."""
+        return {partition: lane.upto for partition, lane in self._lanes.items()}
 
     def release(self, assigned: frozenset[int]) -> None:
         """Let go of partitions that are no longer assigned, as soon as that is known."""
         for partition in self._lanes.keys() - assigned:
             del self._lanes[partition]
+            self._metrics.forget_lag(self._topics.counts, partition)
             with contextlib.suppress(KeyError):
                 self._metrics.series_tracked.remove(str(partition))
 
-    async def handle(self, message: Any) -> None:
+    async def handle(self, partition: int, records: Sequence[Any]) -> None:
         """Apply the counts of a fetch; returns when the surges that follow are with the broker."""
         async with self._lock:
-            lane = self._lanes.get(message.partition)
+            lane = self._lanes.get(partition)
             if lane is None:
                 return  # taken away meanwhile: its next owner reads them
-            for record in message.value:
+            for record in records:
                 if record.offset < lane.upto:
                     continue
                 try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from time import monotonic, time
 from typing import Any
 
@@ -66,20 +66,25 @@ class Ingest:
                 kept = self._table.data.pop(b"%d" % partition, None)
                 position = _decode_position(kept) if kept else BEGIN
                 self._lanes[partition] = _Lane(partition, PartitionCounter(self._names, partition, position))
-            return {partition: lane.counter.upto for partition, lane in self._lanes.items()}
+            return self.positions()
+
+    def positions(self) -> Mapping[int, int]:
+        """The offset to read next of each partition in hand."""
+        return {partition: lane.counter.upto for partition, lane in self._lanes.items()}
 
     def release(self, assigned: frozenset[int]) -> None:
         """Let go of partitions that are no longer assigned, as soon as that is known."""
         for partition in self._lanes.keys() - assigned:
             del self._lanes[partition]
+            self._metrics.forget_lag(self._topics.reports, partition)
 
-    async def handle(self, message: Any) -> None:
+    async def handle(self, partition: int, records: Sequence[Any]) -> None:
         """Count the records of a fetch; returns when all that follows from them is with the broker."""
         async with self._lock:
-            lane = self._lanes.get(message.partition)
+            lane = self._lanes.get(partition)
             if lane is None:
                 return  # taken away meanwhile: its next owner reads them
-            records, begin, sealed = message.value, 0, None
+            begin, sealed = 0, None
             counter, metrics = lane.counter, self._metrics
             while begin < len(records):
                 upto, counted, volume = counter.upto, counter.counted, counter.volume
@@ -88,11 +93,11 @@ class Ingest:
                     metrics.reports_rejected.labels(why.reason.value).inc()
                     await self._outbox.put(
                         self._topics.dead_letter,
-                        message.partition,
+                        partition,
                         record.value,
                         # The producer refuses a record that has neither.
                         key=b"" if record.key is None and record.value is None else record.key,
-                        headers=dead_letter.headers(why, self._topics.reports, message.partition, record),
+                        headers=dead_letter.headers(why, self._topics.reports, partition, record),
                     )
                 metrics.reports_counted.inc(counter.counted - counted)
                 metrics.report_volume.inc(counter.volume - volume)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from time import time
 from typing import Any
@@ -67,23 +67,28 @@ class JudgeStage:
                 self._kept, self._refused = self._upto, self._judge.not_opened
                 log.info("partition taken up", stage=STAGE, partition=0, offset=self._upto)
                 self._tell(self._judge)
-            return {0: self._upto} if self._upto else {}
+            return self.positions()
+
+    def positions(self) -> Mapping[int, int]:
+        """The offset to read next, if the judge is in hand."""
+        return {} if self._judge is None else {0: self._upto}
 
     def release(self, assigned: frozenset[int]) -> None:
         """Let go of the judge if it is another worker's now."""
         if not assigned and self._judge is not None:
             self._judge = None
+            self._metrics.forget_lag(self._topics.surges, 0)
             for severity in Severity:
                 self._metrics.open_incidents.labels(severity.value).set(0)
 
-    async def handle(self, message: Any) -> None:
+    async def handle(self, _partition: int, records: Sequence[Any]) -> None:
         """Judge the surges of a fetch; returns when the alerts are with the broker."""
         async with self._lock:
             judge = self._judge
             if judge is None:
                 return  # taken away meanwhile: its next owner reads them
             sent: list[Alert] = []
-            for record in message.value:
+            for record in records:
                 if record.offset < self._upto:
                     continue
                 try:
@@ -154,7 +159,8 @@ class JudgeStage:
                 if judge and self._state.due(0):
                     await self._save(judge)
                 kept = self._kept
-            self._metrics.input_lag.labels(tp.topic, tp.partition).set(lag)
+            if judge:
+                self._metrics.input_lag.labels(tp.topic, tp.partition).set(lag)
             self._health.lag(STAGE, lag, time())
             if judge and committed != kept:
                 committed = kept

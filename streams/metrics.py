@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from importlib.metadata import version
 
@@ -164,3 +165,8 @@ class Metrics:
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
+
+    def forget_lag(self, topic: str, partition: int) -> None:
+        """A partition is another worker's now: its lag is told there."""
+        with contextlib.suppress(KeyError):
+            self.input_lag.remove(topic, str(partition))

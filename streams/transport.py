@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator, Mapping
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import faust
 from aiokafka import TopicPartition
@@ -22,15 +22,29 @@ from faust.types.tuples import ConsumerMessage
 TrueEnds = Callable[[Collection[TopicPartition]], Awaitable[Mapping[TopicPartition, int]]]
 
 
-class Resume(Protocol):
-    """A stage's say on where to go on in a topic."""
+class Fetch(NamedTuple):
+    """The value of a message on a topic that opted in.
 
-    async def __call__(self, assigned: frozenset[int]) -> Mapping[int, int]:
-        """The offset to read next of each assigned partition that the stage has state of.
+    epoch: the consumer's when the records were fetched.
+    records: each with offset, timestamp (ms), key, value and headers.
+    """
+
+    epoch: int
+    records: list[Any]
+
+
+class Stage(Protocol):
+    """Who reads a topic that opted in, and has the say on where to go on in it."""
+
+    async def resume(self, assigned: frozenset[int]) -> Mapping[int, int]:
+        """Take up the assigned partitions, let go of others; gives the offset to read next of those with state.
 
         Called at the end of each rebalance, when tables are recovered and before records flow. Partitions that are not
         in the answer begin at the group's committed offset, or at the earliest.
         """
+
+    def positions(self) -> Mapping[int, int]:
+        """The offset to read next of each partition in hand."""
 
 
 class _Arrivals(OrderedDict[TopicPartition, Any]):
@@ -59,7 +73,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     async def on_start(self) -> None:
         """Before any partition is assigned."""
         await super().on_start()
-        self._ensure_consumer()._fetcher._records = _Arrivals(self.transport.resume)
+        self._ensure_consumer()._fetcher._records = _Arrivals(self.transport.stages)
 
     async def _highwaters(self, partitions: Iterable[TP]) -> Mapping[TP, int]:
         ends: Mapping[TP, int] = await super()._highwaters(list(partitions))
@@ -72,18 +86,20 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
 
 
 class Consumer(driver.Consumer):  # type: ignore[misc]
-    """Consumer that hands over the records of a partition and fetch as one message.
-
-    The message's value is the list of them, each with offset, timestamp (ms), key, value and headers.
-    """
+    """Consumer that hands over the records of a partition and fetch as one message, whose value is a Fetch."""
 
     transport: Transport
 
     def _new_consumer_thread(self) -> ConsumerThread:
         return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
+    #: Changes whenever positions were set; None while they are about to be. What was fetched in another one is void.
+    epoch: int | None = None
+    _epochs = 0
+
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:  # noqa: ASYNC109 (Faust's signature)
         """Fetched records; of topics that opted in, a message holds the list of them, and the offset of the first."""
+        epoch = self.epoch
         records, active = await self._wait_next_records(timeout)
         generation = self.app.consumer_generation_id
         if records is None or self.should_stop:
@@ -96,17 +112,21 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             except Exception as error:
                 self.log.warning("seek during a rebalance failed, it is done again at its end: %r", error)
             return
-        resume = self.transport.resume
-        for tp in [tp for tp in records if tp.topic in resume]:
-            batch = records.pop(tp)
-            if self._stale(generation):
-                return
-            if batch and self._wanted(tp, active):
-                self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
-                yield tp, self._batch_message(tp, batch)
-                # Faust has noted the message's offset, the first: records up to the last are delivered.
-                if tp in self._read_offset:
-                    self._read_offset[tp] = batch[-1].offset
+        mine = {tp: records.pop(tp) for tp in list(records) if tp.topic in self.transport.stages}
+        if epoch is None or epoch != self.epoch:
+            # Faust lets records flow before its rebalance is over. Whether these are from before or after the seek
+            # cannot be told: a gap would be taken for one of the log's own. Read them again.
+            if mine:
+                self._seek_stages({topic: stage.positions() for topic, stage in self.transport.stages.items()})
+        else:
+            for tp, batch in mine.items():
+                if self._stale(generation):
+                    return
+                if batch and self._wanted(tp, active):
+                    self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
+                    yield tp, self._batch_message(tp, Fetch(epoch, batch))
+                    # Faust drops what lies below its own note, and makes that after a seek, too. Stages know better.
+                    self._read_offset[tp] = None
         for tp, record in self.scheduler.iterate(records):
             if self._stale(generation):
                 return
@@ -114,8 +134,8 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
                 self.app.monitor.track_tp_end_offset(tp, self.highwater(tp))
                 yield tp, self._to_message(tp, record)
 
-    def _batch_message(self, tp: TP, batch: list[Any]) -> Message:
-        first = batch[0]
+    def _batch_message(self, tp: TP, fetch: Fetch) -> Message:
+        first = fetch.records[0]
         return ConsumerMessage(
             tp.topic,
             tp.partition,
@@ -124,7 +144,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             first.timestamp_type,
             (),
             None,
-            batch,
+            fetch,
             None,
             tp=tp,
             generation_id=self.app.consumer_generation_id,
@@ -138,12 +158,12 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
     async def _add_gap(self, tp: TP, offset_from: int, offset_to: int) -> None:
         # Gaps matter to Faust's acknowledgements alone, and opted-in topics have none of those.
-        if tp.topic not in self.transport.resume:
+        if tp.topic not in self.transport.stages:
             await super()._add_gap(tp, offset_from, offset_to)
 
     def ack(self, message: Message) -> bool:
         """Faust is done with a message. For opted-in topics that commits nothing: see `commit_position`."""
-        if message.topic not in self.transport.resume:
+        if message.topic not in self.transport.stages:
             return bool(super().ack(message))
         if message.acked:
             return False
@@ -154,7 +174,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
     def _filter_tps_with_pending_acks(self, topics: Any = None) -> Iterator[TP]:
         # Faust's compiled stream iterator notes acknowledgements past `ack`.
         for tp in super()._filter_tps_with_pending_acks(topics):
-            if tp.topic in self.transport.resume:
+            if tp.topic in self.transport.stages:
                 self._acked[tp].clear()
                 self._acked_index[tp].clear()
             else:
@@ -168,42 +188,55 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
 
     async def perform_seek(self) -> None:
         """Seek where the stages say, elsewhere to the committed offsets."""
+        self.epoch = None
         await super().perform_seek()
         assigned = self.assignment()
-        for topic, resume in self.transport.resume.items():
+        positions = {}
+        for topic, stage in self.transport.stages.items():
             mine = frozenset(tp.partition for tp in assigned if tp.topic == topic)
-            for partition, offset in (await resume(mine)).items():
-                await self.seek(TP(topic, partition), offset)
+            positions[topic] = await stage.resume(mine)
+        self._seek_stages(positions)
+        self._epochs += 1
+        self.epoch = self._epochs
+
+    def _seek_stages(self, positions: Mapping[str, Mapping[int, int]]) -> None:
+        assigned = self.assignment()
+        for topic, offsets in positions.items():
+            for partition, offset in offsets.items():
+                tp = TP(topic, partition)
+                if tp in assigned:
+                    self._thread.seek(tp, offset)
+                self._read_offset[tp] = None
 
 
 class Transport(driver.Transport):  # type: ignore[misc]
     """The transport behind `groundswell://` addresses.
 
-    resume: the topics that opted in, with their stage's say.
+    stages: the topics that opted in, and who reads them.
     true_ends: asked for the ends of partitions where the broker's own answer is wrong, as the embedded one's is.
     """
 
     Consumer = Consumer
-    resume: dict[str, Resume]
+    stages: dict[str, Stage]
     true_ends: TrueEnds | None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.resume = {}
+        self.stages = {}
         self.true_ends = None
 
-    def opt_in(self, topic: str, resume: Resume) -> None:
-        """Deliver a topic's records by the fetch, and go on in it where `resume` says."""
-        self.resume[topic] = resume
+    def opt_in(self, topic: str, stage: Stage) -> None:
+        """Deliver a topic's records by the fetch, and go on in it where `stage` says."""
+        self.stages[topic] = stage
 
 
 class Records(faust.Schema):  # type: ignore[misc]
-    """Schema of topics that opted in: a message's value is the list of records, as it is."""
+    """Schema of topics that opted in: a message's value is a Fetch, as it is."""
 
     def loads_key(self, app: Any, message: Message, **_: Any) -> Any:
         """Nothing: each record has its own."""
         return None
 
     def loads_value(self, app: Any, message: Message, **_: Any) -> Any:
-        """The records."""
+        """The fetch."""
         return message.value

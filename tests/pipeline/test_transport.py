@@ -41,27 +41,34 @@ class Reader:
             broker_max_poll_records=50,
         )
         self.topic = topic
-        self.positions = dict(positions)
+        self.next = dict(positions)
         self.assigned: frozenset[int] = frozenset()
         self.offsets: dict[int, list[int]] = defaultdict(list)
         self.messages = 0
         self.go = asyncio.Event()
         self.go.set()
         transport: Transport = self.app.transport
-        transport.opt_in(topic, self._resume)
+        transport.opt_in(topic, self)
         self.app.agent(self.app.topic(topic, schema=Records()), name="reader")(self._read)
 
-    async def _resume(self, assigned: frozenset[int]) -> Mapping[int, int]:
+    async def resume(self, assigned: frozenset[int]) -> Mapping[int, int]:
         self.assigned = assigned
-        return {partition: offset for partition, offset in self.positions.items() if partition in assigned}
+        return self.positions()
+
+    def positions(self) -> Mapping[int, int]:
+        return {partition: offset for partition, offset in self.next.items() if partition in self.assigned}
 
     async def _read(self, stream: faust.StreamT) -> None:
         async for event in stream.events():
             await self.go.wait()
+            if event.message.value.epoch != self.app.consumer.epoch:
+                continue
             self.messages += 1
-            for record in event.message.value:
+            for record in event.message.value.records:
+                if record.offset < self.next.get(event.message.partition, 0):
+                    continue
                 self.offsets[event.message.partition].append(record.offset)
-                self.positions[event.message.partition] = record.offset + 1
+                self.next[event.message.partition] = record.offset + 1
 
     @property
     def total(self) -> int:
@@ -185,7 +192,7 @@ async def test_partitions_move_to_who_joins_and_back_when_it_leaves_and_no_recor
     await produce(broker, topic, 0, 400)
     first, second = Reader(broker, topic, f"{topic}-group"), Reader(broker, topic, f"{topic}-group")
     # What one reader knows of its positions the other finds, as state in a table is found.
-    second.positions = first.positions
+    second.next = first.next
 
     async with first.running():
         await first.has(400)
