@@ -43,8 +43,8 @@ def client_options(settings: Settings) -> dict[str, Any]:
 def faust_options(settings: Settings) -> dict[str, Any]:
     """Keyword arguments of faust.App for the same. KafkaError on a bad certificate.
 
-    >>> faust_options(Settings())
-    {'broker': 'groundswell://127.0.0.1:9092', 'broker_credentials': None}
+    >>> faust_options(Settings())["broker"]
+    'groundswell://127.0.0.1:9092'
     """
     # Faust takes seconds to import: not for those who only want a client's options.
     import faust
@@ -66,6 +66,8 @@ def faust_options(settings: Settings) -> dict[str, Any]:
         "broker": ";".join(f"groundswell://{server}" for server in _servers(kafka)),
         "broker_credentials": credentials,
     }
+    # A worker that died is missed after so long, and its partitions stand still until then; Faust's default is a minute.
+    options |= {"broker_session_timeout": 20.0, "broker_heartbeat_interval": 3.0}
     if kafka.embedded:
         # A join waits there for the whole rebalance time-out: 5 s with these instead of 60.
         options |= {"broker_rebalance_timeout": 3.0, "broker_session_timeout": 10.0}
