@@ -66,7 +66,7 @@ def faust_options(settings: Settings) -> dict[str, Any]:
         "broker": ";".join(f"groundswell://{server}" for server in _servers(kafka)),
         "broker_credentials": credentials,
     }
-    # A worker that died is missed after so long, and its partitions stand still until then; Faust's default is a minute.
+    # A worker that died is missed after so long, its partitions stand still until then; Faust's default is a minute.
     options |= {"broker_session_timeout": 20.0, "broker_heartbeat_interval": 3.0}
     if kafka.embedded:
         # A join waits there for the whole rebalance time-out: 5 s with these instead of 60.

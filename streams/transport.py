@@ -75,6 +75,17 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         await super().on_start()
         self._ensure_consumer()._fetcher._records = _Arrivals(self.transport.stages)
 
+    async def seek_all(self, offsets: Mapping[TP, int]) -> None:
+        """Seek in this thread: from another, a seek takes a fetch away from aiokafka while it reads it."""
+        await self.call_thread(self._seek_all, offsets)
+
+    async def _seek_all(self, offsets: Mapping[TP, int]) -> None:
+        consumer = self._ensure_consumer()
+        assigned = consumer.assignment()
+        for tp, offset in offsets.items():
+            if tp in assigned:  # else a rebalance took it away, which ends with a seek of its own
+                consumer.seek(TopicPartition(tp.topic, tp.partition), offset)
+
     async def _highwaters(self, partitions: Iterable[TP]) -> Mapping[TP, int]:
         ends: Mapping[TP, int] = await super()._highwaters(list(partitions))
         transport: Transport = self.transport
@@ -117,7 +128,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             # Faust lets records flow before its rebalance is over. Whether these are from before or after the seek
             # cannot be told: a gap would be taken for one of the log's own. Read them again.
             if mine:
-                self._seek_stages({topic: stage.positions() for topic, stage in self.transport.stages.items()})
+                await self._seek_stages({topic: stage.positions() for topic, stage in self.transport.stages.items()})
         else:
             for tp, batch in mine.items():
                 if self._stale(generation):
@@ -195,18 +206,16 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         for topic, stage in self.transport.stages.items():
             mine = frozenset(tp.partition for tp in assigned if tp.topic == topic)
             positions[topic] = await stage.resume(mine)
-        self._seek_stages(positions)
+        await self._seek_stages(positions)
         self._epochs += 1
         self.epoch = self._epochs
 
-    def _seek_stages(self, positions: Mapping[str, Mapping[int, int]]) -> None:
-        assigned = self.assignment()
-        for topic, offsets in positions.items():
-            for partition, offset in offsets.items():
-                tp = TP(topic, partition)
-                if tp in assigned:
-                    self._thread.seek(tp, offset)
-                self._read_offset[tp] = None
+    async def _seek_stages(self, positions: Mapping[str, Mapping[int, int]]) -> None:
+        offsets = {
+            TP(topic, partition): offset for topic, each in positions.items() for partition, offset in each.items()
+        }
+        await self._thread.seek_all(offsets)
+        self._read_offset.update(dict.fromkeys(offsets))
 
 
 class Transport(driver.Transport):  # type: ignore[misc]
