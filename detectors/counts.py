@@ -7,11 +7,12 @@ the counts so far: detect takes the message that reaches furthest, so a report t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Protocol, TypeVar
 
 import msgspec
 
-from detectors.report import Reason, Rejected, Report, decode, identify, parse, time_ms
+from detectors.report import END_OF_TIME, EPOCH, Reason, Rejected, Report, decode, identify, parse, time_ms
 from detectors.rules import Rules
 from detectors.series import Names, Series, partition_of
 from detectors.watermark import NEVER, Watermark
@@ -156,7 +157,7 @@ class PartitionCounter:
         counts, used, hours, mark = self._counts, self._used, self._hours, self.watermark
         skew_ms = round(self._rules.clock_skew_seconds * 1000)
         max_bytes = self._rules.max_record_bytes
-        event, delay, live = mark.event, mark.delay * 0.99, mark.live
+        event, delay, newest_lag = mark.event, mark.delay * 0.99, None
         # The chunk's last offsets may be missing from the log: it ends at a multiple all the same.
         end = (self.start // CHUNK_OFFSETS + 1) * CHUNK_OFFSETS
         index, upto, volume, counted, hour_end, hour_begin = begin, self.upto, 0, 0, -1, 0
@@ -185,10 +186,16 @@ class PartitionCounter:
                 rejected.append((record, spelling))
                 continue
             stamp = record.timestamp
-            ms = time_ms(report, stamp)
-            if isinstance(ms, Rejected):
-                rejected.append((record, ms))
-                continue
+            time = report.time
+            if type(time) is datetime and EPOCH <= time < END_OF_TIME:
+                since = time - EPOCH  # as `time_ms` does, without a call
+                ms = since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
+            else:
+                found = time_ms(report, stamp)
+                if isinstance(found, Rejected):
+                    rejected.append((record, found))
+                    continue
+                ms = found
             lag = stamp - ms
             if lag < -skew_ms:
                 detail = (
@@ -202,8 +209,8 @@ class PartitionCounter:
                 continue
             if ms > event:
                 event = ms
-            live = lag <= skew_ms
-            if live and lag > delay:
+            newest_lag = lag
+            if delay < lag <= skew_ms:
                 delay = lag
             counted += 1
             if not hour_begin <= ms < hour_end:
@@ -229,7 +236,9 @@ class PartitionCounter:
         self.upto = upto
         self.counted += counted
         self.volume += volume
-        mark.event, mark.delay, mark.live = event, delay, live
+        mark.event, mark.delay = event, delay
+        if newest_lag is not None:
+            mark.live = newest_lag <= skew_ms
         return index, rejected
 
     def messages(self) -> list[ChunkCounts]:

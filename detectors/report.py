@@ -21,6 +21,7 @@ MAX_COUNT = 1_000_000
 MILLISECONDS_FROM = 100_000_000_000
 #: 2200-01-01 in milliseconds: later times are a unit mistake, not a clock that is off.
 END_OF_TIME_MS = 7_258_118_400_000
+END_OF_TIME = datetime(2200, 1, 1, tzinfo=UTC)
 
 # Control characters would forge lines in logs; lone surrogates cannot be encoded; U+FFFD stands where bytes were bad.
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffd\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
@@ -75,7 +76,7 @@ class Report(msgspec.Struct, frozen=True, gc=False):
 
 #: The hot loop's way in: raises what msgspec raises where `decode` would say why.
 parse = msgspec.json.Decoder(Report).decode
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def decode(value: bytes | None, *, max_bytes: int = 65_536) -> Report | Rejected:
@@ -104,7 +105,7 @@ def time_ms(report: Report, record_ms: int) -> int | Rejected:
             return Rejected(Reason.BAD_TIME, "$.time", "neither the report nor its record has a time")
         return record_ms
     if isinstance(time, datetime):
-        since = time - _EPOCH  # timestamp() costs twice as much
+        since = time - EPOCH  # timestamp() costs twice as much
         ms = since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
     elif not -END_OF_TIME_MS < time < END_OF_TIME_MS:  # false for NaN, too
         return Rejected(Reason.BAD_TIME, "$.time", f"{time!r} is no time between 1970 and 2200")

@@ -12,7 +12,7 @@ import msgspec
 import structlog
 from faust.types import TP
 
-from detectors.counts import BEGIN, NameCache, PartitionCounter, Position, encode
+from detectors.counts import BEGIN, CHUNK_OFFSETS, NameCache, PartitionCounter, Position, encode
 from detectors.rules import Rules
 from detectors.watermark import NEVER
 from streams import dead_letter
@@ -39,6 +39,7 @@ class _Lane:
         self.counter = counter
         self.unsent = False
         self.told_records = False
+        self.flushed_at = 0.0
         self.moved_at = monotonic()
 
 
@@ -108,14 +109,26 @@ class Ingest:
                     await self._send(lane)
                     sealed = counter.seal()
                 await asyncio.sleep(0)
-            # The first record of all is told at once: from now on this partition holds the others back.
-            if lane.unsent and not lane.told_records:
-                await self._send(lane)
+            # At once if nothing was told for a while, or never: from its first record on a partition holds others back.
+            quiet = monotonic() - lane.flushed_at >= FLUSH_SECONDS
+            if lane.unsent and (not lane.told_records or (quiet and self._lag(lane) < CHUNK_OFFSETS)):
+                await self._flush(lane)
             await self._outbox.flush()
             if sealed is not None:
                 await self._keep(lane, sealed)
             lane.moved_at = monotonic()
             self._health.moved(STAGE, time())
+
+    async def _flush(self, lane: _Lane) -> None:
+        """Send a chunk that is not full yet."""
+        await self._send(lane)
+        lane.flushed_at = monotonic()
+
+    def _lag(self, lane: _Lane) -> int:
+        """Records that wait in a partition, as far as the last fetch said; 0 before it did."""
+        tp = TP(self._topics.reports, lane.partition)
+        end = self._consumer.highwater(tp) if tp in self._consumer.assignment() else None
+        return 0 if end is None else max(0, end - lane.counter.upto)
 
     async def _send(self, lane: _Lane) -> None:
         for partition, message in enumerate(lane.counter.messages()):
@@ -162,8 +175,9 @@ class Ingest:
                 lane.unsent = True  # still empty: it clears what the others have said so far
             elif mark.live and time() * 1000 - mark.delay > mark.event:
                 await self._move_on(lane)
-        if lane.unsent:
-            await self._send(lane)
+        # A chunk that fills up within the next fetch is not worth sending twice.
+        if lane.unsent and lag < CHUNK_OFFSETS:
+            await self._flush(lane)
         return lag
 
     async def _only_markers(self, lane: _Lane, tp: TP, end: int) -> bool:
