@@ -1,4 +1,4 @@
-"""Arrays as bytes: how NumPy's arrays travel and are kept."""
+"""Arrays that grow, and arrays as bytes: how the rows of a bank are held and kept."""
 
 from __future__ import annotations
 
@@ -8,6 +8,16 @@ from typing import Any
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
+
+
+def grown(array: NDArray[Any], rows: int, fill: float = 0) -> NDArray[Any]:
+    """`array` with room for `rows` entries on its last axis, new ones `fill`; room doubles, so that adding is cheap."""
+    room = array.shape[-1]
+    if rows <= room:
+        return array
+    wider = np.full((*array.shape[:-1], max(rows, 2 * room, 8)), fill, dtype=array.dtype)
+    wider[..., :room] = array
+    return wider
 
 
 class Array(msgspec.Struct, frozen=True, array_like=True):

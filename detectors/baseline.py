@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.arrays import grown
 from detectors.series import Series
 
 Floats = NDArray[np.float64]
@@ -102,16 +103,6 @@ class Prediction(msgspec.Struct, gc=False):
     mean: Floats
     null: Floats
     size: Floats
-
-
-def grown(array: NDArray[Any], rows: int) -> NDArray[Any]:
-    """`array` with room for `rows` entries on its last axis, new ones 0; room doubles, so that adding is cheap."""
-    room = array.shape[-1]
-    if rows <= room:
-        return array
-    wider = np.zeros((*array.shape[:-1], max(rows, 2 * room, 8)), dtype=array.dtype)
-    wider[..., :room] = array
-    return wider
 
 
 class Baseline:

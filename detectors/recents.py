@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.arrays import grown
 from detectors.surges import Recent
 
 BUCKETS = 60
@@ -27,12 +28,8 @@ class Recents:
 
     def grow(self, size: int) -> None:
         """Room for `size` series; the buckets before a series' first one are missing."""
-        have = self._observed.shape[1]
-        if size <= have:
-            return
-        more = max(size, have * 3 // 2) - have
-        self._observed = np.concatenate([self._observed, np.full((BUCKETS, more), MISSING, np.int32)], axis=1)
-        self._expected = np.concatenate([self._expected, np.zeros((BUCKETS, more), np.float32)], axis=1)
+        self._observed = grown(self._observed, size, MISSING)
+        self._expected = grown(self._expected, size)
 
     def push(self, observed: NDArray[np.int64], expected: NDArray[np.float64]) -> None:
         """A closed bucket of every series, shape (n,)."""

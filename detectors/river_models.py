@@ -14,7 +14,8 @@ from msgspec import Meta
 from numpy.typing import NDArray
 from river import anomaly, linear_model, optim, preprocessing
 
-from detectors.baseline import DAY_MS, Floats, Ints, grown
+from detectors.arrays import grown
+from detectors.baseline import DAY_MS, Floats, Ints
 from detectors.series import Series
 from detectors.surge import Scores, SurgeBank, SurgeRule, check_like
 

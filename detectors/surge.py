@@ -12,7 +12,8 @@ from msgspec import Meta
 from numpy.typing import NDArray
 from river import base as river_base
 
-from detectors.baseline import MINUTE_MS, Baseline, Flags, Floats, Ints, Prediction, grown
+from detectors.arrays import grown
+from detectors.baseline import MINUTE_MS, Baseline, Flags, Floats, Ints, Prediction
 from detectors.series import Series
 
 # What a surge may look like: the expected rate times so much, or so many reports a minute on top.
