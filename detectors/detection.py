@@ -7,11 +7,11 @@ from itertools import groupby
 import msgspec
 import numpy as np
 
-from detectors.counts import ChunkCounts
+from detectors.counts import HOUR_MS, ChunkCounts
 from detectors.rules import Policy, Rules
 from detectors.series import OVERFLOW, Names, Series
 from detectors.surges import SurgeRecord, SurgeRow, Tick, cut
-from detectors.watch import HOUR_MS, Cap, SavedWatch, Watch
+from detectors.watch import Cap, SavedWatch, Watch
 from detectors.watermark import NEVER
 
 #: Event time closed in one step at most, so that a long way to go leaves room for others in between.
@@ -212,7 +212,7 @@ class Detection:
                 continue
             sample = each.series[0] if each.series else next(iter(each.window.names))
             policy = rules.policy(sample) if sample.service != OVERFLOW else each.policy
-            if policy not in self._watches and policy.rule.bucket_seconds == each.policy.rule.bucket_seconds:
+            if policy not in self._watches and Watch.fits(rules, policy, each):
                 self._watches[policy] = Watch.restore(rules, policy, each, self._cap, partition)
         return self
 

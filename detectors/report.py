@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import re
 import unicodedata
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 import msgspec
@@ -19,9 +19,10 @@ MAX_COUNT = 1_000_000
 
 #: Numbers below are seconds since 1970, from it on milliseconds: 1e11 s is the year 5138, 1e11 ms is March 1973.
 MILLISECONDS_FROM = 100_000_000_000
-#: 2200-01-01 in milliseconds: later times are a unit mistake, not a clock that is off.
-END_OF_TIME_MS = 7_258_118_400_000
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+#: Later times are a unit mistake, not a clock that is off.
 END_OF_TIME = datetime(2200, 1, 1, tzinfo=UTC)
+END_OF_TIME_MS = (END_OF_TIME - EPOCH) // timedelta(milliseconds=1)
 
 # Control characters would forge lines in logs; lone surrogates cannot be encoded; U+FFFD stands where bytes were bad.
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffd\ud800-\udfff\u202a-\u202e\u2066-\u2069]")
@@ -76,7 +77,6 @@ class Report(msgspec.Struct, frozen=True, gc=False):
 
 #: The hot loop's way in: raises what msgspec raises where `decode` would say why.
 parse = msgspec.json.Decoder(Report).decode
-EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def decode(value: bytes | None, *, max_bytes: int = 65_536) -> Report | Rejected:

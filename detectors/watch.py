@@ -8,7 +8,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays import Array, pack, unpack
+from detectors.arrays import Array, grown, pack, unpack
+from detectors.counts import HOUR_MS
 from detectors.recents import Recents, dispersion
 from detectors.river_models import Bank, DetectorChoice, make_bank, restore_bank
 from detectors.rules import Policy, Rules
@@ -27,7 +28,6 @@ NOT_TOLD = -1e9
 EARLY_REPORTS = 5
 #: A day without a report from any source is a gap of the feed: nothing is known of it.
 GAP_HOURS = 24
-HOUR_MS = 3_600_000
 
 
 class Cap:
@@ -123,14 +123,12 @@ class Watch:
         waiting = self.window.ticks
         while (tick := self.next_tick) <= last:
             position = tick % ticks
-            if position < ticks - 1 and tick not in waiting and position:
-                self.next_tick = tick + 1
-                continue
-            if position == 0 and tick not in waiting:
-                after = self._gap_end(tick, horizon, hours)
-                if after is not None:
+            if position < ticks - 1 and tick not in waiting:
+                if position == 0 and (after := self._gap_end(tick, horizon, hours)) is not None:
                     self._skip(tick, after)
-                    continue
+                else:
+                    self.next_tick = tick + 1
+                continue
             rows = self._close_tick(tick, position)
             self.next_tick = tick + 1
             if rows:
@@ -205,13 +203,10 @@ class Watch:
             self._grow(len(self.names))
 
     def _grow(self, size: int) -> None:
-        have = len(self._partial)
-        if size > have:
-            more = max(size, have * 3 // 2) - have
-            self._partial = np.concatenate([self._partial, np.zeros(more, np.int64)])
-            self._expected = np.concatenate([self._expected, np.zeros(more)])
-            self._hot_until = np.concatenate([self._hot_until, np.zeros(more, np.int64)])
-            self._told = np.concatenate([self._told, np.full(more, NOT_TOLD)])
+        self._partial = grown(self._partial, size)
+        self._expected = grown(self._expected, size)
+        self._hot_until = grown(self._hot_until, size)
+        self._told = grown(self._told, size, NOT_TOLD)
         self.recents.grow(size)
 
     # Scores
@@ -297,17 +292,21 @@ class Watch:
             self.next_tick,
         )
 
+    @staticmethod
+    def fits(rules: Rules, policy: Policy, saved: SavedWatch) -> bool:
+        """Whether a watch of a snapshot can go on under a policy of today: same bucket, same detector."""
+        same_bucket = saved.policy.rule.bucket_seconds == policy.rule.bucket_seconds
+        return same_bucket and saved.choice == _choice(rules, policy)
+
     @classmethod
     def restore(cls, rules: Rules, policy: Policy, saved: SavedWatch, cap: Cap, partition: int) -> Watch:
-        """The watch of a snapshot, under today's rules. ValueError where it does not fit them."""
+        """The watch of a snapshot that `fits`. ValueError where its parts do not fit each other."""
         watch = cls(rules, policy, cap, partition)
         n = len(saved.series)
-        if len(saved.names) != n or saved.policy.rule.bucket_seconds != policy.rule.bucket_seconds:
-            raise ValueError("the snapshot's series do not fit the rules")
-        choice = watch._choice
-        if choice != saved.choice:
-            raise ValueError("the snapshot was made by another detector")
-        watch.bank = restore_bank(choice, rules.surge, policy.rule.bucket_seconds, saved.series, unpack(saved.bank))
+        if len(saved.names) != n:
+            raise ValueError(f"{len(saved.names)} names for {n} series")
+        bucket_seconds = policy.rule.bucket_seconds
+        watch.bank = restore_bank(saved.choice, rules.surge, bucket_seconds, saved.series, unpack(saved.bank))
         watch.recents = Recents.restore(policy.rule.bucket_seconds, n, unpack(saved.recents))
         watch.window, watch.next_tick = Window.restore(saved.window), saved.next_tick
         watch.names = list(saved.names)

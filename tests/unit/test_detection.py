@@ -8,6 +8,7 @@ import pytest
 
 from detectors.counts import ChunkCounts
 from detectors.detection import Detection
+from detectors.river_models import DetectorChoice
 from detectors.rules import Rules
 from detectors.series import OVERFLOW, Names, Series
 from detectors.source import SourceRule
@@ -261,6 +262,23 @@ def test_lateness_may_change_without_losing_what_was_learned():
     assert restored.series == 1
     (watch,) = restored._watches.values()
     assert watch.bank.expected(T0 + DAY)[0] == pytest.approx(2, rel=0.3)
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        Rules(partitions=1, reports_partitions=1, detectors=(DetectorChoice(name="GaussianScorer"),)),
+        Rules(partitions=1, reports_partitions=1, source_default=SourceRule(bucket_seconds=300)),
+    ],
+)
+def test_bank_whose_detector_or_bucket_changed_starts_anew(changed):
+    detection = Detection(ONE, 0)
+    quiet_day(detection)
+
+    restored = Detection.restore(changed, 0, detection.save())
+
+    assert restored.series == 0
+    assert restored.through == detection.through
 
 
 def test_long_way_to_go_is_gone_in_steps():
