@@ -47,7 +47,8 @@ log = structlog.get_logger(__name__)
 class App(faust.App):  # type: ignore[misc]
     """The stages, and the status page beside them."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, topics_ready: bool = False) -> None:
+        """topics_ready: the topics are looked after already."""
         super().__init__(
             topics.app_id(settings),
             **faust_options(settings),
@@ -68,6 +69,7 @@ class App(faust.App):  # type: ignore[misc]
             topic_disable_leader=True,
         )
         self.settings = settings
+        self._topics_ready = topics_ready
         self.metrics = Metrics(CollectorRegistry())
         self.health = Health()
         self.view = IncidentView()
@@ -78,14 +80,16 @@ class App(faust.App):  # type: ignore[misc]
         seconds = settings.state.snapshot_seconds
         detect_state = StateTable(self, "detect-state", rules.partitions, seconds)
         judge_state = StateTable(self, "judge-state", 1, seconds)
-        self.ingest = Ingest(self, rules, names, self.metrics, self.health)
-        self.detect = Detect(self, rules, names, detect_state, self.metrics, self.health)
-        self.judge = JudgeStage(self, rules, names, judge_state, self.metrics, self.health)
+        self._stages: dict[str, Ingest | Detect | JudgeStage] = {
+            names.reports: Ingest(self, rules, names, self.metrics, self.health),
+            names.counts: Detect(self, rules, names, detect_state, self.metrics, self.health),
+            names.surges: JudgeStage(self, rules, names, judge_state, self.metrics, self.health),
+        }
 
         transport: Transport = self.transport
         if settings.kafka.embedded:
             transport.true_ends = partial(end_offsets, settings)
-        for name, stage in ((names.reports, self.ingest), (names.counts, self.detect), (names.surges, self.judge)):
+        for name, stage in self._stages.items():
             transport.opt_in(name, _Checked(self, name, stage))
             self.agent(self.topic(name, schema=Records()), name=f"groundswell.{type(stage).__name__}")(
                 self._reading(stage.handle)
@@ -129,7 +133,7 @@ class App(faust.App):  # type: ignore[misc]
 
     async def on_first_start(self) -> None:
         """Topics first; then the page, so that it can tell of the recovery. Faust's data folder is not needed."""
-        if self.settings.topics.create:
+        if self.settings.topics.create and not self._topics_ready:
             await topics.ensure(self.settings)
         web = self.settings.web
         site = make_app(view=self.view, registry=self.metrics.registry, health=self.health, now=time)
@@ -152,11 +156,7 @@ class App(faust.App):  # type: ignore[misc]
         self._revoked_at = monotonic()
 
     async def _on_assigned(self, _sender: Any, assigned: set[TP], **_: Any) -> None:
-        for topic, stage in (
-            (self.ingest.topic, self.ingest),
-            (self.detect.topic, self.detect),
-            (self.judge.topic, self.judge),
-        ):
+        for topic, stage in self._stages.items():
             stage.release(frozenset(tp.partition for tp in assigned if tp.topic == topic))
         self.health.assigned(True)
 
@@ -200,17 +200,12 @@ class _Checked:
         return positions
 
 
-def create(settings: Settings) -> App:
-    """The app for these settings. Nothing is connected yet."""
-    return App(settings)
-
-
 def run_worker(loaded: Loaded) -> int:
     """Run a worker until it is stopped; returns the exit code."""
     if loaded.settings.topics.create:
-        # Here, too, so that what is wrong with them is told before a worker starts.
+        # Here already, so that what is wrong with them is told before a worker starts.
         asyncio.run(topics.ensure(loaded.settings))
-    app = create(loaded.settings)
+    app = App(loaded.settings, topics_ready=True)
     worker = faust.Worker(
         app,
         quiet=True,
@@ -231,6 +226,6 @@ def __getattr__(name: str) -> App:
     # `faust -A streams.app` looks for `app`; a plain import of this module reads no settings.
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    app = create(from_environment().settings)
+    app = App(from_environment().settings)
     globals()["app"] = app
     return app

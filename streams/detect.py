@@ -12,7 +12,6 @@ import faust
 import msgspec
 import numpy as np
 import structlog
-from faust.types import TP
 
 from detectors.counts import decode_counts
 from detectors.detection import Detection
@@ -23,7 +22,6 @@ from streams.metrics import Metrics
 from streams.outbox import Outbox
 from streams.state import StateTable
 from streams.topics import Topics
-from streams.transport import Consumer
 
 STAGE = "detect"
 
@@ -50,7 +48,6 @@ class Detect:
     ) -> None:
         self._app = app
         self._rules = rules
-        self.topic = topics.counts
         self._topics = topics
         self._state = state
         self._metrics = metrics
@@ -139,27 +136,16 @@ class Detect:
 
     async def run(self) -> None:
         """Write the snapshots that are due after the last record came, and tell the lag, until cancelled."""
-        committed: dict[int, int] = {}
         while True:
             await asyncio.sleep(1.0)
             waiting = 0
             async with self._lock:
                 for lane in list(self._lanes.values()):
-                    tp = TP(self._topics.counts, lane.partition)
-                    end = self._consumer.highwater(tp) if tp in self._consumer.assignment() else None
-                    lag = 0 if end is None else max(0, end - lane.upto)
-                    self._metrics.input_lag.labels(tp.topic, tp.partition).set(lag)
+                    lag = self._app.consumer.lag(self._topics.counts, lane.partition, lane.upto) or 0
+                    self._metrics.input_lag.labels(self._topics.counts, lane.partition).set(lag)
                     waiting += lag
                     if self._state.due(lane.partition):
                         await self._save(lane)
                 kept = {lane.partition: lane.kept for lane in self._lanes.values()}
             self._health.lag(STAGE, waiting, time())
-            for partition, offset in kept.items():
-                if committed.get(partition) != offset:
-                    committed[partition] = offset
-                    await self._consumer.commit_position(self._topics.counts, partition, offset)
-
-    @property
-    def _consumer(self) -> Consumer:
-        consumer: Consumer = self._app.consumer
-        return consumer
+            await self._app.consumer.commit_positions(self._topics.counts, kept)

@@ -10,6 +10,7 @@ from typing import Any
 import faust
 import msgspec
 import structlog
+from aiokafka.errors import KafkaError
 from faust.types import TP
 
 from detectors.counts import BEGIN, CHUNK_OFFSETS, NameCache, PartitionCounter, Position, encode
@@ -20,7 +21,6 @@ from streams.health import Health
 from streams.metrics import Metrics
 from streams.outbox import Outbox
 from streams.topics import Topics
-from streams.transport import Consumer
 
 #: Counts of a chunk that is not full yet go on so often; it is also how often an idle partition's watermark moves.
 FLUSH_SECONDS = 0.5
@@ -49,7 +49,6 @@ class Ingest:
     def __init__(self, app: faust.App, rules: Rules, topics: Topics, metrics: Metrics, health: Health) -> None:
         self._app = app
         self._rules = rules
-        self.topic = topics.reports
         self._topics = topics
         self._metrics = metrics
         self._health = health
@@ -111,7 +110,7 @@ class Ingest:
                 await asyncio.sleep(0)
             # At once if nothing was told for a while, or never: from its first record on a partition holds others back.
             quiet = monotonic() - lane.flushed_at >= FLUSH_SECONDS
-            if lane.unsent and (not lane.told_records or (quiet and self._lag(lane) < CHUNK_OFFSETS)):
+            if lane.unsent and (not lane.told_records or (quiet and (self._lag(lane) or 0) < CHUNK_OFFSETS)):
                 await self._flush(lane)
             await self._outbox.flush()
             if sealed is not None:
@@ -124,11 +123,9 @@ class Ingest:
         await self._send(lane)
         lane.flushed_at = monotonic()
 
-    def _lag(self, lane: _Lane) -> int:
-        """Records that wait in a partition, as far as the last fetch said; 0 before it did."""
-        tp = TP(self._topics.reports, lane.partition)
-        end = self._consumer.highwater(tp) if tp in self._consumer.assignment() else None
-        return 0 if end is None else max(0, end - lane.counter.upto)
+    def _lag(self, lane: _Lane) -> int | None:
+        lag: int | None = self._app.consumer.lag(self._topics.reports, lane.partition, lane.counter.upto)
+        return lag
 
     async def _send(self, lane: _Lane) -> None:
         for partition, message in enumerate(lane.counter.messages()):
@@ -145,45 +142,56 @@ class Ingest:
 
     async def run(self) -> None:
         """Send what is due and move idle partitions on, until cancelled."""
-        committed: dict[int, int] = {}
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
             waiting = 0
             async with self._lock:
+                await self._tell_empty()
                 for lane in list(self._lanes.values()):
                     waiting += await self._tick(lane)
                 await self._outbox.flush()
                 starts = {lane.partition: lane.counter.start for lane in self._lanes.values()}
                 self._tell_age()
             self._health.lag(STAGE, waiting, time())
-            for partition, start in starts.items():
-                if committed.get(partition) != start:
-                    committed[partition] = start
-                    await self._consumer.commit_position(self._topics.reports, partition, start)
+            await self._app.consumer.commit_positions(self._topics.reports, starts)
+
+    async def _tell_empty(self) -> None:
+        """Partitions that never had a record clear what the others have said so far, if they are still empty.
+
+        The broker is asked: the last fetch may be from before a record that came ahead of what the others told since.
+        """
+        topic = self._topics.reports
+        lanes = [lane for lane in self._lanes.values() if lane.counter.watermark.event == NEVER]
+        if not lanes:
+            return
+        try:
+            ends = await self._app.consumer.highwaters(*(TP(topic, lane.partition) for lane in lanes))
+        except (KafkaError, TimeoutError) as error:
+            log.debug("the broker does not say where partitions end; it is asked again", error=str(error))
+            return
+        for lane in lanes:
+            lane.unsent |= (ends[TP(topic, lane.partition)] or 0) <= lane.counter.upto
 
     async def _tick(self, lane: _Lane) -> int:
         """Bring one partition up to date; returns how many records wait in it."""
-        tp = TP(self._topics.reports, lane.partition)
-        end = self._consumer.highwater(tp) if tp in self._consumer.assignment() else None
-        counter = lane.counter
-        lag = 0 if end is None else max(0, end - counter.upto)
-        self._metrics.input_lag.labels(tp.topic, tp.partition).set(lag)
-        if end is not None and (lag == 0 or await self._only_markers(lane, tp, end)):
+        known = self._lag(lane)
+        lag = known or 0
+        self._metrics.input_lag.labels(self._topics.reports, lane.partition).set(lag)
+        if known is not None and (lag == 0 or await self._only_markers(lane, lag)):
             lag = 0
-            mark = counter.watermark
-            if mark.event == NEVER:
-                lane.unsent = True  # still empty: it clears what the others have said so far
-            elif mark.live and time() * 1000 - mark.delay > mark.event:
+            mark = lane.counter.watermark
+            if mark.live and time() * 1000 - mark.delay > mark.event:
                 await self._move_on(lane)
         # A chunk that fills up within the next fetch is not worth sending twice.
         if lane.unsent and lag < CHUNK_OFFSETS:
             await self._flush(lane)
         return lag
 
-    async def _only_markers(self, lane: _Lane, tp: TP, end: int) -> bool:
+    async def _only_markers(self, lane: _Lane, lag: int) -> bool:
         """Whether what is left of the log are a transaction's markers, which no consumer sees."""
         still = monotonic() - lane.moved_at > 2 * FLUSH_SECONDS
-        return still and (await self._consumer.position(tp) or 0) >= end
+        position = await self._app.consumer.position(TP(self._topics.reports, lane.partition)) if still else None
+        return (position or 0) >= lane.counter.upto + lag
 
     async def _move_on(self, lane: _Lane) -> None:
         """Move the watermark of a partition without news on with the clock.
@@ -198,11 +206,6 @@ class Ingest:
             await self._keep(lane, lane.counter.position())
             await self._outbox.flush()
             lane.unsent = True
-
-    @property
-    def _consumer(self) -> Consumer:
-        consumer: Consumer = self._app.consumer
-        return consumer
 
     def _tell_age(self) -> None:
         """How old what is waited for is: the watermark of the partition furthest behind, less a source's lateness."""

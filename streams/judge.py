@@ -11,7 +11,6 @@ from typing import Any
 import faust
 import msgspec
 import structlog
-from faust.types import TP
 
 from detectors.alert import Alert, Severity, State, encode, headers
 from detectors.incident import Judge
@@ -22,7 +21,6 @@ from streams.metrics import Metrics
 from streams.outbox import Outbox
 from streams.state import StateTable
 from streams.topics import Topics
-from streams.transport import Consumer
 
 STAGE = "judge"
 #: An alert whose decision is older was made from history or from a backlog: its delay says nothing about us.
@@ -39,7 +37,6 @@ class JudgeStage:
     ) -> None:
         self._app = app
         self._rules = rules
-        self.topic = topics.surges
         self._topics = topics
         self._state = state
         self._metrics = metrics
@@ -148,25 +145,16 @@ class JudgeStage:
 
     async def run(self) -> None:
         """Write the snapshot that is due after the last record came, and tell the lag, until cancelled."""
-        committed = 0
-        tp = TP(self._topics.surges, 0)
         while True:
             await asyncio.sleep(1.0)
+            lag = 0
             async with self._lock:
                 judge = self._judge
-                end = self._consumer.highwater(tp) if judge and tp in self._consumer.assignment() else None
-                lag = 0 if end is None else max(0, end - self._upto)
-                if judge and self._state.due(0):
-                    await self._save(judge)
-                kept = self._kept
-            if judge:
-                self._metrics.input_lag.labels(tp.topic, tp.partition).set(lag)
+                if judge:
+                    lag = self._app.consumer.lag(self._topics.surges, 0, self._upto) or 0
+                    self._metrics.input_lag.labels(self._topics.surges, 0).set(lag)
+                    if self._state.due(0):
+                        await self._save(judge)
+                kept = {0: self._kept} if judge else {}
             self._health.lag(STAGE, lag, time())
-            if judge and committed != kept:
-                committed = kept
-                await self._consumer.commit_position(self._topics.surges, 0, kept)
-
-    @property
-    def _consumer(self) -> Consumer:
-        consumer: Consumer = self._app.consumer
-        return consumer
+            await self._app.consumer.commit_positions(self._topics.surges, kept)

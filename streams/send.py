@@ -99,7 +99,7 @@ class _Sending:
         self._settings = settings
         self._speed = speed
         self._feed: Feed | None = None
-        self._delivery: _Delivery | None = None
+        self._delivery: Delivery | None = None
         self._began = self._ended = time.monotonic()
         self._at_end = False
 
@@ -132,7 +132,7 @@ class _Sending:
             max_batch_size=BATCH_BYTES,
             request_timeout_ms=round(REQUEST_SECONDS * 1000),
         )
-        delivery = _Delivery(producer, topic, self._settings.topics.reports_partitions)
+        delivery = Delivery(producer, topic, self._settings.topics.reports_partitions)
         self._feed, self._delivery = feed, delivery
         self._began = time.monotonic()
         try:
@@ -146,9 +146,16 @@ class _Sending:
                     await producer.stop()
             self._ended = time.monotonic()
 
-    async def _send_all(self, feed: Feed, delivery: _Delivery, moved: Callable[[], None]) -> None:
+    async def _send_all(self, feed: Feed, delivery: Delivery, moved: Callable[[], None]) -> None:
         pace = _Pace(self._speed) if self._speed else None
+        opened = False
         async for records in _read_ahead(feed):
+            if not opened and (opening := _opening(records)):
+                # No partition may look empty to a worker that has read the first rows of another.
+                await delivery.add(records[:opening])
+                await delivery.flush()
+                await delivery.settled()
+                records, opened = records[opening:], True
             if not records:
                 await delivery.flush()
             elif pace is None:
@@ -164,6 +171,14 @@ class _Sending:
         await delivery.flush()
         await delivery.settled()
         moved()
+
+
+def _opening(records: list[Record]) -> int:
+    """Index after the heartbeats that open the partitions; 0 where there are none."""
+    first = next((index for index, record in enumerate(records) if record.heartbeat), None)
+    if first is None:
+        return 0
+    return next((index for index in range(first, len(records)) if not records[index].heartbeat), len(records))
 
 
 async def _check(settings: Settings, topic: str) -> None:
@@ -183,7 +198,7 @@ async def _check(settings: Settings, topic: str) -> None:
         )
 
 
-class _Delivery:
+class Delivery:
     """Records on their way: a batch is filled for each partition, full ones are with the producer.
 
     Whole batches, since the producer's own way costs five times more a record. No keys: the partition is given, and who

@@ -108,6 +108,10 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
     epoch: int | None = None
     _epochs = 0
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._told_positions: dict[TP, int] = {}
+
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:  # noqa: ASYNC109 (Faust's signature)
         """Fetched records; of topics that opted in, a message holds the list of them, and the offset of the first."""
         epoch = self.epoch
@@ -173,7 +177,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             await super()._add_gap(tp, offset_from, offset_to)
 
     def ack(self, message: Message) -> bool:
-        """Faust is done with a message. For opted-in topics that commits nothing: see `commit_position`."""
+        """Faust is done with a message. For opted-in topics that commits nothing: see `commit_positions`."""
         if message.topic not in self.transport.stages:
             return bool(super().ack(message))
         if message.acked:
@@ -191,15 +195,26 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             else:
                 yield tp
 
-    async def commit_position(self, topic: str, partition: int, offset: int) -> None:
-        """Tell the group that the records before `offset` are dealt with: for tools that show lag."""
+    def lag(self, topic: str, partition: int, upto: int) -> int | None:
+        """Records from `upto` on that wait in a partition, as far as the last fetch said; None before it did."""
         tp = TP(topic, partition)
-        if tp in self.assignment():
-            await self._commit({tp: offset})
+        end = self.highwater(tp) if tp in self.assignment() else None
+        return None if end is None else max(0, end - upto)
+
+    async def commit_positions(self, topic: str, positions: Mapping[int, int]) -> None:
+        """Tell the group that the records before these offsets are dealt with: for tools that show lag."""
+        assigned = self.assignment()
+        offsets = {TP(topic, partition): offset for partition, offset in positions.items()}
+        news = {
+            tp: offset for tp, offset in offsets.items() if tp in assigned and self._told_positions.get(tp) != offset
+        }
+        if news and await self._commit(news):
+            self._told_positions.update(news)
 
     async def perform_seek(self) -> None:
         """Seek where the stages say, elsewhere to the committed offsets."""
         self.epoch = None
+        self._told_positions.clear()  # others may have committed meanwhile
         await super().perform_seek()
         assigned = self.assignment()
         positions = {}

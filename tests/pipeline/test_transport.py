@@ -156,8 +156,7 @@ async def test_reading_goes_on_where_the_stage_says_not_where_the_group_committe
     await produce(broker, topic, 0, 400)
     async with Reader(broker, topic, f"{topic}-group").running() as reader:
         await reader.has(400)
-        for partition in range(PARTITIONS):
-            await reader.app.consumer.commit_position(topic, partition, 90)
+        await reader.app.consumer.commit_positions(topic, dict.fromkeys(range(PARTITIONS), 90))
 
     # It crashed: its state reaches back to other offsets than were committed, for one partition there is none.
     positions = {0: 10, 1: 100, 2: 95}
@@ -179,7 +178,7 @@ async def test_positions_are_committed_for_tools_that_show_lag(broker, topic):
 
     async with Reader(broker, topic, f"{topic}-group").running() as reader:
         await reader.has(40)
-        await reader.app.consumer.commit_position(topic, 2, 7)
+        await reader.app.consumer.commit_positions(topic, {2: 7})
         # Faust's own commit, which it makes at intervals, knows nothing of the stage's state.
         await reader.app.consumer.commit()
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.structs import ConsumerRecord
 
 from streams import send, topics
@@ -75,6 +75,28 @@ async def test_the_topic_gets_what_the_plan_says(settings, tmp_path, capsys):
     assert code == 0
     outcome = msgspec.json.decode(capsys.readouterr().out, type=send.Outcome)
     assert (outcome.read, outcome.sent, outcome.not_sent, outcome.complete) == (5000, 5000, 0, True)
+
+
+async def test_no_row_leaves_before_all_partitions_have_their_heartbeat(settings, tmp_path, monkeypatch):
+    events: list[tuple[str, int]] = []
+    send_batch = AIOKafkaProducer.send_batch
+
+    async def noted(self, batch, topic, *, partition):
+        events.append((f"{batch.record_count()} sent", partition))
+        future = await send_batch(self, batch, topic, partition=partition)
+        future.add_done_callback(lambda _: events.append(("acknowledged", partition)))
+        return future
+
+    monkeypatch.setattr(AIOKafkaProducer, "send_batch", noted)
+    file = tmp_path / "a.ndjson"
+    file.write_text("\n".join(f'{{"service":"s{n}","time":{1_666_681_440 + n}}}' for n in range(40)))
+
+    await asyncio.to_thread(send.run, settings, file, speed=None, json_output=False)
+
+    opening = events[: 2 * PARTITIONS]
+    assert sorted(partition for what, partition in opening if what == "1 sent") == list(range(PARTITIONS))
+    assert sorted(partition for what, partition in opening if what == "acknowledged") == list(range(PARTITIONS))
+    assert len(events) >= 4 * PARTITIONS
 
 
 async def test_records_bear_the_wall_clock_and_no_key(settings, tmp_path):
