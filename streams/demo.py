@@ -27,8 +27,10 @@ from detectors.source import SourceRule
 from streams import broker, child, story, tail, topics, tweets
 from streams.console import out
 from streams.fault import Fault
+from streams.feed import Record
 from streams.kafka import client_options
 from streams.screen import Screen
+from streams.send import Delivery
 from streams.settings import Loaded, Settings, load
 from streams.story import Batch
 
@@ -381,34 +383,24 @@ class _Sender:
     """
 
     def __init__(self, producer: AIOKafkaProducer, topic: str, heartbeat: Report) -> None:
-        self._producer = producer
-        self._topic = topic
+        self._delivery = Delivery(producer, topic, REPORTS_PARTITIONS)
         self._heartbeat = heartbeat
         self.reports = 0
 
     async def send(self, batch: Batch, begin: int, end: int) -> None:
         """Send this run of the batch; returns when the broker has it."""
         values = batch.values[begin:end]
-        turn = -self.reports % REPORTS_PARTITIONS
-        portions = [values[(turn + p) % REPORTS_PARTITIONS :: REPORTS_PARTITIONS] for p in range(REPORTS_PARTITIONS)]
-        await self._deliver(portions)
+        await self._deliver(
+            Record((self.reports + n) % REPORTS_PARTITIONS, value, None) for n, value in enumerate(values)
+        )
         self.reports += len(values)
 
     async def beat(self, ms: int) -> None:
         """Tell every partition that it is `ms`: one without reports would hold back the others."""
         value = msgspec.json.encode(msgspec.structs.replace(self._heartbeat, time=ms))
-        await self._deliver([[value]] * REPORTS_PARTITIONS)
+        await self._deliver(Record(partition, value, ms, heartbeat=True) for partition in range(REPORTS_PARTITIONS))
 
-    async def _deliver(self, portions: list[list[bytes]]) -> None:
-        # Batches of our own: the producer's usual way costs five times more a record.
-        waiting = []
-        for partition, values in enumerate(portions):
-            batch = self._producer.create_batch()
-            for value in values:
-                if batch.append(key=None, value=value, timestamp=None) is None:
-                    waiting.append(await self._producer.send_batch(batch, self._topic, partition=partition))
-                    batch = self._producer.create_batch()
-                    batch.append(key=None, value=value, timestamp=None)
-            if values:
-                waiting.append(await self._producer.send_batch(batch, self._topic, partition=partition))
-        await asyncio.gather(*waiting)
+    async def _deliver(self, records: Iterable[Record]) -> None:
+        await self._delivery.add(list(records))
+        await self._delivery.flush()
+        await self._delivery.settled()

@@ -32,7 +32,7 @@ _LATENCY_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0, 6
 
 
 class EvidenceHistogram(Collector):
-    """Histogram of the evidence of scored buckets: all rows of a bank in one call, which the client's own cannot take.
+    """Histogram of the evidence told to the judge: all rows of a tick in one call, which the client's own cannot take.
 
     A partition may hold 100,000 series; one `observe` a series would cost more than to score them.
     There is no `_sum`: evidence can be negative, and a sum that falls is no counter. Without it OpenMetrics wants no
@@ -53,7 +53,7 @@ class EvidenceHistogram(Collector):
         bounds = [*map(floatToGoString, _EVIDENCE), "+Inf"]
         yield HistogramMetricFamily(
             "groundswell_evidence",
-            "Evidence of a surge in a scored bucket, log10 of its return period in series-weeks.",
+            "Evidence told to the judge of series that surge or did lately, log10 of a return period in series-weeks.",
             buckets=list(zip(bounds, np.cumsum(self._counts).tolist(), strict=True)),
         )
 
@@ -107,7 +107,9 @@ class Metrics:
             registry=registry,
         )
         self.buckets_closed = Counter(
-            "groundswell_buckets_closed_total", "Buckets of series that were closed and scored.", registry=registry
+            "groundswell_buckets_closed_total",
+            "Buckets that were closed, each for all series of a source and partition.",
+            registry=registry,
         )
         self.series_tracked = Gauge(
             "groundswell_series_tracked",
