@@ -37,6 +37,7 @@ def make_app(variant: Literal["table", "raw"], address: str, topic: str, records
         broker_session_timeout=10.0,
         topic_partitions=4,
         topic_disable_leader=True,
+        datadir=notes.parent / f"{topic}-plain-{variant}",
         web_enabled=False,
         value_serializer="raw",
     )

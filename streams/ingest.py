@@ -190,8 +190,8 @@ class Ingest:
     async def _only_markers(self, lane: _Lane, lag: int) -> bool:
         """Whether what is left of the log are a transaction's markers, which no consumer sees."""
         still = monotonic() - lane.moved_at > 2 * FLUSH_SECONDS
-        position = await self._app.consumer.position(TP(self._topics.reports, lane.partition)) if still else None
-        return (position or 0) >= lane.counter.upto + lag
+        offset = await self._app.consumer.reads_on_at(self._topics.reports, lane.partition) if still else None
+        return (offset or 0) >= lane.counter.upto + lag
 
     async def _move_on(self, lane: _Lane) -> None:
         """Move the watermark of a partition without news on with the clock.

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, Protocol
 import faust
 from aiokafka import TopicPartition
 from aiokafka.consumer.fetcher import FetchResult
+from aiokafka.errors import IllegalStateError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
 from faust.types.tuples import ConsumerMessage
@@ -200,6 +201,14 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         tp = TP(topic, partition)
         end = self.highwater(tp) if tp in self.assignment() else None
         return None if end is None else max(0, end - upto)
+
+    async def reads_on_at(self, topic: str, partition: int) -> int | None:
+        """The offset of the next fetch of a partition, past what no consumer sees; None if a rebalance took it away."""
+        try:
+            offset: int | None = await self.position(TP(topic, partition))
+        except IllegalStateError:
+            return None
+        return offset
 
     async def commit_positions(self, topic: str, positions: Mapping[int, int]) -> None:
         """Tell the group that the records before these offsets are dealt with: for tools that show lag."""

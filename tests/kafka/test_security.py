@@ -90,11 +90,12 @@ async def test_clients_produce_and_consume(kafka_server, way_in):
 
 
 @every_way_in
-async def test_faust_produces_and_consumes(kafka_server, way_in):
+async def test_faust_produces_and_consumes(kafka_server, way_in, tmp_path):
     topic = await make_topic(kafka_server)
     app = faust.App(
         f"security-{uuid.uuid4().hex}",
         **kafka.faust_options(loaded(way_in(kafka_server))),
+        datadir=tmp_path,
         web_enabled=False,
         topic_disable_leader=True,
         broker_commit_interval=0.1,

@@ -21,11 +21,16 @@ from tests.pipeline.harness import wait_until
 PARTITIONS = 4
 
 
+class App(faust.App):
+    async def on_first_start(self) -> None:
+        """Faust would make a folder for its data here."""
+
+
 class Reader:
     """A Faust app on the transport that keeps what it was given. It goes on where `positions` says."""
 
     def __init__(self, address: str, topic: str, group: str, positions: Mapping[int, int] = {}) -> None:
-        self.app = faust.App(
+        self.app = App(
             group,
             broker=f"groundswell://{address}",
             store="memory://",
@@ -185,6 +190,16 @@ async def test_positions_are_committed_for_tools_that_show_lag(broker, topic):
     async with AIOKafkaConsumer(bootstrap_servers=broker, group_id=f"{topic}-group") as consumer:
         assert await consumer.committed(TopicPartition(topic, 2)) == 7
         assert await consumer.committed(TopicPartition(topic, 1)) is None
+
+
+async def test_where_reading_goes_on_is_not_known_of_a_partition_that_is_not_assigned(broker, topic):
+    await produce(broker, topic, 0, 40)
+
+    async with Reader(broker, topic, f"{topic}-group").running() as reader:
+        await reader.has(40)
+
+        assert await reader.app.consumer.reads_on_at(topic, 1) == 10
+        assert await reader.app.consumer.reads_on_at(topic, PARTITIONS) is None
 
 
 async def test_partitions_move_to_who_joins_and_back_when_it_leaves_and_no_record_is_lost(broker, topic):
