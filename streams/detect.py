@@ -82,6 +82,10 @@ class Detect:
             with contextlib.suppress(KeyError):
                 self._metrics.series_tracked.remove(str(partition))
 
+    def _holds(self, lane: _Lane) -> bool:
+        """Whether no rebalance took the partition away meanwhile."""
+        return self._lanes.get(lane.partition) is lane
+
     async def handle(self, partition: int, records: Sequence[Any]) -> None:
         """Apply the counts of a fetch; returns when the surges that follow are with the broker."""
         async with self._lock:
@@ -118,7 +122,8 @@ class Detect:
     def _tell(self, lane: _Lane) -> None:
         detection, metrics = lane.detection, self._metrics
         self._health.moved(STAGE, time())
-        metrics.series_tracked.labels(lane.partition).set(detection.series)
+        if self._holds(lane):
+            metrics.series_tracked.labels(lane.partition).set(detection.series)
         metrics.buckets_closed.inc(detection.buckets_closed - lane.buckets)
         metrics.series_overflow.inc(detection.overflowed - lane.overflowed)
         lane.buckets, lane.overflowed = detection.buckets_closed, detection.overflowed
@@ -127,7 +132,7 @@ class Detect:
             metrics.watermark.set(mark / 1000)
 
     async def _save(self, lane: _Lane) -> None:
-        if lane.kept == lane.upto or self._lanes.get(lane.partition) is not lane:
+        if lane.kept == lane.upto or not self._holds(lane):
             return
         size = await self._state.save(lane.partition, lane.upto, lane.detection.save())
         lane.kept = lane.upto
@@ -141,6 +146,8 @@ class Detect:
             waiting = 0
             async with self._lock:
                 for lane in list(self._lanes.values()):
+                    if not self._holds(lane):
+                        continue
                     lag = self._app.consumer.lag(self._topics.counts, lane.partition, lane.upto) or 0
                     self._metrics.input_lag.labels(self._topics.counts, lane.partition).set(lag)
                     waiting += lag

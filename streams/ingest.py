@@ -118,6 +118,10 @@ class Ingest:
             lane.moved_at = monotonic()
             self._health.moved(STAGE, time())
 
+    def _holds(self, lane: _Lane) -> bool:
+        """Whether no rebalance took the partition away meanwhile."""
+        return self._lanes.get(lane.partition) is lane
+
     async def _flush(self, lane: _Lane) -> None:
         """Send a chunk that is not full yet."""
         await self._send(lane)
@@ -135,7 +139,7 @@ class Ingest:
 
     async def _keep(self, lane: _Lane, position: Position) -> None:
         """Keep where to go on. What came before has to be with the broker already."""
-        if self._lanes.get(lane.partition) is not lane:
+        if not self._holds(lane):
             return
         topic = self._table.changelog_topic.get_topic_name()
         await self._outbox.put(topic, lane.partition, _encode_position(position), key=b"%d" % lane.partition)
@@ -174,6 +178,8 @@ class Ingest:
 
     async def _tick(self, lane: _Lane) -> int:
         """Bring one partition up to date; returns how many records wait in it."""
+        if not self._holds(lane):
+            return 0
         known = self._lag(lane)
         lag = known or 0
         self._metrics.input_lag.labels(self._topics.reports, lane.partition).set(lag)
@@ -183,7 +189,7 @@ class Ingest:
             if mark.live and time() * 1000 - mark.delay > mark.event:
                 await self._move_on(lane)
         # A chunk that fills up within the next fetch is not worth sending twice.
-        if lane.unsent and lag < CHUNK_OFFSETS:
+        if lane.unsent and lag < CHUNK_OFFSETS and self._holds(lane):
             await self._flush(lane)
         return lag
 

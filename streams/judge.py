@@ -132,6 +132,8 @@ class JudgeStage:
         self._health.moved(STAGE, time())
         self._metrics.incidents_refused.inc(max(0, judge.not_opened - self._refused))
         self._refused = judge.not_opened
+        if self._judge is not judge:
+            return  # taken away meanwhile: its next owner tells
         for severity, count in judge.open_by_severity().items():
             self._metrics.open_incidents.labels(severity.value).set(count)
 
