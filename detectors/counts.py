@@ -7,12 +7,11 @@ the counts so far: detect takes the message that reaches furthest, so a report t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime
 from typing import Protocol, TypeVar
 
 import msgspec
 
-from detectors.report import END_OF_TIME, EPOCH, Reason, Rejected, Report, decode, identify, parse, time_ms
+from detectors.report import Reason, Rejected, Report, decode, identify, parse, time_ms
 from detectors.rules import Rules
 from detectors.series import Names, Series, partition_of
 from detectors.watermark import NEVER, Watermark
@@ -186,16 +185,10 @@ class PartitionCounter:
                 rejected.append((record, spelling))
                 continue
             stamp = record.timestamp
-            time = report.time
-            if type(time) is datetime and EPOCH <= time < END_OF_TIME:
-                since = time - EPOCH  # as `time_ms` does, without a call
-                ms = since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
-            else:
-                found = time_ms(report, stamp)
-                if isinstance(found, Rejected):
-                    rejected.append((record, found))
-                    continue
-                ms = found
+            ms = time_ms(report, stamp)
+            if isinstance(ms, Rejected):
+                rejected.append((record, ms))
+                continue
             lag = stamp - ms
             if lag < -skew_ms:
                 detail = (

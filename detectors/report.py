@@ -21,8 +21,7 @@ MAX_COUNT = 1_000_000
 MILLISECONDS_FROM = 100_000_000_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 #: Later times are a unit mistake, not a clock that is off.
-END_OF_TIME = datetime(2200, 1, 1, tzinfo=UTC)
-END_OF_TIME_MS = (END_OF_TIME - EPOCH) // timedelta(milliseconds=1)
+END_OF_TIME_MS = (datetime(2200, 1, 1, tzinfo=UTC) - EPOCH) // timedelta(milliseconds=1)
 
 # Control characters would forge lines in logs; lone surrogates cannot be encoded; U+FFFD stands where bytes were bad.
 _FORBIDDEN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff\ufffd\ud800-\udfff\u202a-\u202e\u2066-\u2069]")

@@ -307,7 +307,7 @@ class Watch:
             raise ValueError(f"{len(saved.names)} names for {n} series")
         bucket_seconds = policy.rule.bucket_seconds
         watch.bank = restore_bank(saved.choice, rules.surge, bucket_seconds, saved.series, unpack(saved.bank))
-        watch.recents = Recents.restore(policy.rule.bucket_seconds, n, unpack(saved.recents))
+        watch.recents = Recents.restore(bucket_seconds, n, unpack(saved.recents))
         watch.window, watch.next_tick = Window.restore(saved.window), saved.next_tick
         watch.names = list(saved.names)
         watch.rows = {series: row for row, series in enumerate(saved.series)}

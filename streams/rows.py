@@ -21,7 +21,7 @@ from typing import Any, Protocol, Self
 
 import msgspec
 
-from detectors.report import Report
+from detectors.report import EPOCH, Report
 from streams.fault import Fault
 
 #: Where standard input stands for the file.
@@ -38,7 +38,6 @@ _DELIMITERS = ",;\t"
 _GZIP, _PARQUET, _UTF8_BOM, _UTF16_BOMS = b"\x1f\x8b", b"PAR1", b"\xef\xbb\xbf", (b"\xff\xfe", b"\xfe\xff")
 _FORMATS = {".csv": "csv", ".tsv": "csv", ".ndjson": "ndjson", ".jsonl": "ndjson", ".json": "ndjson"}
 _NUMBER = re.compile(r"-?(\d{1,18}|\d{0,18}\.\d{1,18})", re.ASCII)
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
@@ -421,7 +420,7 @@ def _moment(ms: int | None) -> datetime | int | None:
     if ms is None:
         return None
     try:
-        return _EPOCH + timedelta(milliseconds=ms)
+        return EPOCH + timedelta(milliseconds=ms)
     except OverflowError:
         return ms
 

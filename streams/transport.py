@@ -101,10 +101,6 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
     """Consumer that hands over the records of a partition and fetch as one message, whose value is a Fetch."""
 
     transport: Transport
-
-    def _new_consumer_thread(self) -> ConsumerThread:
-        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
-
     #: Changes whenever positions were set; None while they are about to be. What was fetched in another one is void.
     epoch: int | None = None
     _epochs = 0
@@ -112,6 +108,9 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._told_positions: dict[TP, int] = {}
+
+    def _new_consumer_thread(self) -> ConsumerThread:
+        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:  # noqa: ASYNC109 (Faust's signature)
         """Fetched records; of topics that opted in, a message holds the list of them, and the offset of the first."""
