@@ -24,6 +24,8 @@ from streams.topics import Topics
 
 #: Counts of a chunk that is not full yet go on so often; it is also how often an idle partition's watermark moves.
 FLUSH_SECONDS = 0.5
+#: Unless so many reports wait for it in a partition that is read to its end.
+FLUSH_REPORTS = CHUNK_OFFSETS // 4
 STAGE = "ingest"
 
 log = structlog.get_logger(__name__)
@@ -40,6 +42,7 @@ class _Lane:
         self.unsent = False
         self.told_records = False
         self.flushed_at = 0.0
+        self.sent_upto = counter.upto
         self.moved_at = monotonic()
 
 
@@ -108,9 +111,7 @@ class Ingest:
                     await self._send(lane)
                     sealed = counter.seal()
                 await asyncio.sleep(0)
-            # At once if nothing was told for a while, or never: from its first record on a partition holds others back.
-            quiet = monotonic() - lane.flushed_at >= FLUSH_SECONDS
-            if lane.unsent and (not lane.told_records or (quiet and (self._lag(lane) or 0) < CHUNK_OFFSETS)):
+            if lane.unsent and self._due(lane):
                 await self._flush(lane)
             await self._outbox.flush()
             if sealed is not None:
@@ -121,6 +122,15 @@ class Ingest:
     def _holds(self, lane: _Lane) -> bool:
         """Whether no rebalance took the partition away meanwhile."""
         return self._lanes.get(lane.partition) is lane
+
+    def _due(self, lane: _Lane) -> bool:
+        """Whether a chunk that is not full yet goes on right now and not with the next tick."""
+        if not lane.told_records:
+            return True  # from its first record on a partition holds others back
+        lag = self._lag(lane) or 0
+        if monotonic() - lane.flushed_at >= FLUSH_SECONDS:
+            return lag < CHUNK_OFFSETS
+        return lag == 0 and lane.counter.upto - lane.sent_upto >= FLUSH_REPORTS
 
     async def _flush(self, lane: _Lane) -> None:
         """Send a chunk that is not full yet."""
@@ -134,7 +144,7 @@ class Ingest:
     async def _send(self, lane: _Lane) -> None:
         for partition, message in enumerate(lane.counter.messages()):
             await self._outbox.put(self._topics.counts, partition, encode(message), key=b"%d" % lane.partition)
-        lane.unsent = False
+        lane.unsent, lane.sent_upto = False, lane.counter.upto
         lane.told_records = lane.counter.watermark.event != NEVER
 
     async def _keep(self, lane: _Lane, position: Position) -> None:
