@@ -3,19 +3,21 @@
     expected = level * curve of the service * own hours * exp(drift), negative binomial with `size`
 
 All of it is learned from the counts, one bucket after the other. Constants are in minutes, so that a bucket may have
-any length. Days are UTC days; Saturday and Sunday are a type of day of their own.
+any length. docs/detection.md says where they come from and what each part is worth.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays import grown
+from detectors.arrays import exact_sums, grown
+from detectors.holiday import Holiday
+from detectors.local_time import DAY_MS, local_ms
+from detectors.season import DAY_MINUTES, OWN_PRIOR, Factors, Season
 from detectors.series import Series
 
 Floats = NDArray[np.float64]
@@ -23,22 +25,18 @@ Flags = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
 MINUTE_MS: Final = 60_000
-DAY_MS: Final = 86_400_000
 
-#: The slow parts (season, spread, memory) are put into tables this often; they hardly move in between.
+#: The slow parts (season, spread, wander) are put into tables this often; they hardly move in between.
 TABLE_MINUTES: Final = 10.0
 #: A series is trusted fully once it was watched for this long; before, its level is hardly known.
 TRUST_MINUTES: Final = 60.0
-#: A series teaches its service's curve from this age on: before, its own level still follows the day.
-SEASON_MINUTES: Final = 720.0
-#: ... and its own hours, once the service's curve is there.
-OWN_SEASON_MINUTES: Final = 2160.0
+#: From this age on of a service its days are compared: weekdays and weekends are known.
+WEEK_MINUTES: Final = 7 * DAY_MINUTES
 
 # Memories: minutes after which a past count weighs 1/e.
 LEVEL_MEMORY: Final = 5760.0
-CURVE_MEMORY: Final = (429.0, 171.0)  # minutes spent in one half hour: three weeks of weekdays, of weekends
-OWN_MEMORY: Final = 720.0  # minutes spent in one hour: twelve days
 DRIFT_MEMORY: Final = 120.0
+SLOW_MEMORY: Final = 1440.0
 SPREAD_MEMORY: Final = 4320.0
 WANDER_MEMORY: Final = 7200.0
 LATE_MEMORY: Final = 15.0
@@ -55,14 +53,15 @@ LEAST_RATE: Final = 1e-4
 #: A series begins with its first report; that says about one report in the time the service was watched before.
 FIRST_COUNT: Final = 0.7
 FIRST_EXPOSURE: Final = 1.0
-CURVE_PRIOR: Final = 12.0  # reports (of a series at one a minute) that a half hour needs to be believed
-TYPE_PRIOR: Final = 60.0  # ... to differ between weekdays and weekends
-OWN_PRIOR: Final = 40.0  # ... to differ from the service's curve: a deviation of 16 % between regions
+#: What other regions' share of other services says of a new series, in reports.
+BORROWED_COUNT: Final = 0.5
 WANDER: Final = 0.012  # variance of the drift of a series that has not shown its own
 WANDER_PRIOR: Final = 60.0
-SEASONLESS_WANDER: Final = 0.2  # at least, until the service's curve is known: the drift has to follow the day
+SEASONLESS_WANDER: Final = 0.2  # until the service's curve is known: the drift has to follow the day
 SIZE: Final = 10.0  # of a series that has not shown its own
 SIZE_PRIOR: Final = 20.0
+#: A day is taken for the other type of day, and not learned from, from this probability on.
+HOLIDAY: Final = 0.3
 
 # Rows of the state. Running sums first: one expression moves them all.
 SUMS: Final = (
@@ -78,25 +77,25 @@ SUMS: Final = (
 MOVING: Final = (
     "drift",  # log factor of minutes to hours
     "drift_variance",  # of its estimate
+    "slow_drift",  # its mean of about a day
     "backlog",  # reports expected on top, after a gap
     "seen",  # minutes with a count
     "silent",  # minutes that the service was watched before the series had its first report
     "learned_count",  # since the last refresh of the tables
     "learned_minutes",
 )
-TABLES: Final = ("curve", "own", "own_doubt", "wander", "size", "watched")
+TABLES: Final = ("shape", "own", "own_doubt", "ratio", "wander", "size")
 FIELDS: Final = SUMS + MOVING + TABLES
 _AT: Final = {name: row for row, name in enumerate(FIELDS)}
 
 
-class Prediction(msgspec.Struct, gc=False):
-    """What is expected of one bucket, a row a series. The arrays are the baseline's own: valid until it moves on.
+class Prediction(NamedTuple):
+    """What is expected of one bucket in some rows.
 
     base: expected count without drift. drift, drift_variance: at this bucket. mean: expected count, all in.
     null: what a surge has to beat: the mean, raised by the doubt about it. size: of the negative binomial.
     """
 
-    start: int
     base: Floats
     drift: Floats
     drift_variance: Floats
@@ -106,9 +105,9 @@ class Prediction(msgspec.Struct, gc=False):
 
 
 class Baseline:
-    """Expected counts of all series of one source."""
+    """Expected counts of all series of one source. Rows are handled in slices, to keep what is at work in the cache."""
 
-    def __init__(self, bucket_seconds: int) -> None:
+    def __init__(self, bucket_seconds: int, zones: Mapping[str, str]) -> None:
         self.minutes = bucket_seconds / 60.0
         self.rows = 0
         self._bucket_ms = bucket_seconds * 1000
@@ -116,14 +115,13 @@ class Baseline:
         self._slot = -1
         self._next = -1
         self.gaps = False  # does a row have a backlog?
-        self._services: dict[str, int] = {}
-        self._service: Ints = np.zeros(0, dtype=np.int64)
+        self._season = Season(bucket_seconds, zones)
+        self._holiday = Holiday()
+        self._weekly = False  # is a service known for a week, so that its days can be compared?
         self._state: Floats = np.zeros((len(FIELDS), 0))
-        self._own: Floats = np.zeros((2, 2, 24, 0))  # counts and exposures, by type of day and hour
-        # A bucket of an hour would leave every other half hour empty.
-        self._curve: Floats = np.zeros((2, 2, 48 if bucket_seconds <= 1800 else 24, 0))
         self._keep_drift = float(np.exp(-self.minutes / DRIFT_MEMORY))
-        self._bind()
+        self._slow_gain = float(-np.expm1(-self.minutes / SLOW_MEMORY))
+        self._late_gain = float(-np.expm1(-self.minutes / LATE_MEMORY))
         self._derive()
 
     # ---- rows
@@ -131,128 +129,75 @@ class Baseline:
     def add(self, series: Sequence[Series]) -> None:
         """Appends rows. In a service that is watched already, a new row is one that was silent until now."""
         first, rows = self.rows, self.rows + len(series)
-        watched: dict[int, float] = {}
-        for service, minutes in zip(self._service[:first].tolist(), self["seen"].tolist(), strict=True):
-            watched[service] = max(minutes, watched.get(service, 0.0))
-        for one in series:
-            self._services.setdefault(one.service, len(self._services))
-        services = np.array([self._services[one.service] for one in series], dtype=np.int64)
-        self._service = np.concatenate([self._service[:first], services])
+        season = self._season
+        borrowed = self._borrowed(series)
+        watched = np.zeros(len(season.services) + len(series))
+        np.maximum.at(watched, season.service, self["seen"])
+        season.add(series)
+        self._holiday.add(len(season.zones))
         self._state = grown(self._state, rows)
-        self._own = grown(self._own, rows)
-        self._curve = grown(self._curve, len(self._services))
         self.rows = rows
-        self._bind()
 
-        silent = np.array([min(watched.get(service, 0.0), SILENCE_MINUTES) for service in services.tolist()])
+        silent = np.minimum(watched[season.service[first:]], SILENCE_MINUTES)
         new = self._state[:, first:rows]
-        new[_AT["count"]] = FIRST_COUNT
+        new[_AT["count"]] = FIRST_COUNT + np.where(borrowed > 0.0, BORROWED_COUNT, 0.0)
         new[_AT["exposure"]] = FIRST_EXPOSURE + silent
-        new[_AT["silent"]] = new[_AT["watched"]] = silent
+        new[_AT["exposure"]] += np.where(borrowed > 0.0, BORROWED_COUNT / np.maximum(borrowed, LEAST_RATE), 0.0)
+        new[_AT["silent"]] = silent
         new[_AT["wander"]] = new[_AT["drift_variance"]] = SEASONLESS_WANDER
         new[_AT["size"]] = SIZE
-        new[_AT["own"]] = 1.0
+        new[_AT["shape"]] = new[_AT["own"]] = 1.0
         new[_AT["own_doubt"]] = 1.0 / OWN_PRIOR
-        new[_AT["curve"]] = self._curves(self._middle(self._slot))[services] if self._slot >= 0 else 1.0
+        if self._slot >= 0:
+            factors = season.factors(self._middle(self._slot))
+            new[_AT["shape"]] = factors.curve[first:]
+            new[_AT["ratio"]] = factors.ratio[first:]
         self._derive()
 
-    def _bind(self) -> None:
-        """Views and scratch space for the present rows."""
-        n = self.rows
-        self._sums = self._state[: len(SUMS), :n]
-        self._fields = {name: self._state[row, :n] for name, row in _AT.items()}
-        self._members = np.maximum(np.bincount(self._service, minlength=len(self._services)), 1).astype(np.float64)
-        self._rates = np.zeros((len(SUMS), n))
-        self._target = np.zeros((len(SUMS), n))
-        self._weights = np.zeros((len(SUMS), n))
-        self._scratch = np.zeros((6, n))
-        base, drift, drift_variance, mean, null = np.zeros((5, n))
-        self._prediction = Prediction(-1, base, drift, drift_variance, mean, null, self["size"])
+    def _borrowed(self, series: Sequence[Series]) -> Floats:
+        """Rate that a new row's service and region suggest: reports a minute, 0 where nothing does.
+
+        The mean rate of its service's rows, times what its region has of the mean in other services.
+        """
+        season = self._season
+        old = season.service
+        rates = np.zeros(len(series))
+        if len(old) == 0:
+            return rates
+        level = self["count"] / self["exposure"]
+        services = len(season.services)
+        mean = exact_sums(old, level, services) / season.members
+        share = np.log(np.maximum(level, LEAST_RATE) / np.maximum(mean[old], LEAST_RATE))
+        wanted = {one.region for one in series}
+        of_region: dict[str, list[int]] = {}
+        for row, region in enumerate(season.regions):
+            if region in wanted:
+                of_region.setdefault(region, []).append(row)
+        for place, one in enumerate(series):
+            service, peers = season.services.get(one.service), of_region.get(one.region)
+            if service is not None and peers:
+                shares = np.array([share[row] for row in sorted(peers, key=lambda row: int(old[row]))])
+                rates[place] = mean[service] * np.exp(np.mean(shares))
+        return rates
 
     def _derive(self) -> None:
         """What follows from the tables and is needed at each bucket."""
-        b = self.minutes
-        self._shape = self["curve"] * self["own"]
-        memory = np.clip(self["watched"], max(TRUST_MINUTES, b), LEVEL_MEMORY)
-        self._rates[0] = self._rates[1] = b / memory
-        self._rates[2:4] = b / SPREAD_MEMORY
-        self._rates[4:6] = b / WANDER_MEMORY
-        self._rates[6:8] = -np.expm1(-b / LATE_MEMORY)
+        watched = self["seen"] + self["silent"]
         # 0 for the first third of the time, then rising: no alarm from pure ignorance.
-        self.trust = np.clip(1.5 * self["watched"] / max(TRUST_MINUTES, 5 * b) - 0.5, 0.0, 1.0)
-        # A young series takes its counts as they come; later ones are winsorised.
-        self._ample = np.where(self.trust < 1.0, 1e12, 1.0)
-        self._wander_step = (1.0 - self._keep_drift**2) * self["wander"]
-        self._prediction.start = -1
+        self.trust = np.clip(1.5 * watched / max(TRUST_MINUTES, 5 * self.minutes) - 0.5, 0.0, 1.0)
+        self.trusted = bool((self.trust == 1.0).all())
+        self._level_gain = self.minutes / np.clip(watched, max(TRUST_MINUTES, self.minutes), LEVEL_MEMORY)
+        self._weekly = bool((self._season.minutes >= WEEK_MINUTES).any())
+        self._ahead: tuple[int, Factors] | None = None
 
     def __getitem__(self, field: str) -> Floats:
         """One of FIELDS, a row a series: a view."""
-        return self._fields[field]
+        return self._state[_AT[field], : self.rows]
 
     # ---- season
 
     def _middle(self, slot: int) -> int:
         return slot * self._slot_ms + self._slot_ms // 2
-
-    def _bins(self, at: int, bins: int) -> tuple[tuple[int, int], tuple[int, int], float]:
-        """The two bins (type of day, bin of the day) whose centres lie around `at`, and the weight of the second."""
-        length = DAY_MS // bins
-        before, into = divmod(at - length // 2, length)
-        return _bin(before, bins), _bin(before + 1, bins), into / length
-
-    def _curves(self, at: int) -> Floats:
-        """Factor of each service at a time."""
-        counts, exposures = self._curve[..., : len(self._services)]
-        first, second, weight = self._bins(at, self._curve.shape[2])
-        factors = []
-        for kind, half in (first, second):
-            any_day = (CURVE_PRIOR + counts[0, half] + counts[1, half]) / (
-                CURVE_PRIOR + exposures[0, half] + exposures[1, half]
-            )
-            factors.append((TYPE_PRIOR * any_day + counts[kind, half]) / (TYPE_PRIOR + exposures[kind, half]))
-        return np.where(_whole_day(exposures), (1.0 - weight) * factors[0] + weight * factors[1], 1.0)
-
-    def _owns(self, at: int) -> tuple[Floats, Floats]:
-        """Factor of each series on top of its service's curve, and the variance of its logarithm."""
-        counts, exposures = self._own[..., : self.rows]
-        first, second, weight = self._bins(at, 24)
-        factors, masses = [], []
-        for kind, hour in (first, second):
-            any_day = (OWN_PRIOR + counts[0, hour] + counts[1, hour]) / (
-                OWN_PRIOR + exposures[0, hour] + exposures[1, hour]
-            )
-            factors.append((OWN_PRIOR * any_day + counts[kind, hour]) / (OWN_PRIOR + exposures[kind, hour]))
-            masses.append(exposures[kind, hour])
-        mass = (1.0 - weight) * masses[0] + weight * masses[1]
-        factor = np.where(_whole_day(exposures), (1.0 - weight) * factors[0] + weight * factors[1], 1.0)
-        return factor, 1.0 / (OWN_PRIOR + mass)
-
-    def _learn_season(self) -> None:
-        """Moves what was learned since the last refresh into the bins of that time."""
-        at = self._middle(self._slot)
-        count, minutes = self["learned_count"], self["learned_minutes"]
-        level = self["count"] / self["exposure"]
-        # Busy series would drown the others of their service: from a third of a report a minute on, all weigh the same.
-        weight = np.where(self["seen"] >= SEASON_MINUTES, 1.0, 0.0) / np.maximum(1.0, 3.0 * level)
-        kind, half = _bin(at // (DAY_MS // self._curve.shape[2]), self._curve.shape[2])
-        services = len(self._services)
-        spent = np.bincount(self._service, minutes, services) / self._members
-        keep = np.exp(-spent / CURVE_MEMORY[kind])
-        for which, learned in enumerate((count * weight / self["own"], minutes * level * weight)):
-            bins = self._curve[which, kind, half, :services]
-            bins *= keep
-            bins += np.bincount(self._service, learned, services)
-
-        kind, hour = _bin(at // (DAY_MS // 24), 24)
-        mature = self["seen"] >= OWN_SEASON_MINUTES
-        keep = np.exp(-minutes / OWN_MEMORY)
-        for which, learned in enumerate((count, minutes * level * self["curve"])):
-            bins = self._own[which, kind, hour, : self.rows]
-            bins *= keep
-            bins += np.where(mature, learned, 0.0)
-            np.maximum(bins, 1e-9, out=bins)
-        count[:] = 0.0
-        minutes[:] = 0.0
 
     def refresh(self, start: int) -> None:
         """Brings the tables to the time of the bucket that begins at `start`, if they are of another time."""
@@ -260,211 +205,281 @@ class Baseline:
         slot = start // self._slot_ms
         if slot == self._slot:
             return
-        at = self._middle(slot)
+        season = self._season
         if self._slot >= 0:
-            thought = self._curves(at)[self._service] * self._owns(at)[0]
-            self._learn_season()
-        self["curve"][:] = self._curves(at)[self._service]
-        self["own"][:], self["own_doubt"][:] = self._owns(at)
-        if self._slot >= 0:
-            # The drift has followed what the season knows only now: it gives half back, as the rest fades by itself.
-            # Measured with 3 days of history: POD@1 .77; with all of it .65, with none .73 (.50 after 1 day, else .76).
-            self["drift"][:] -= 0.5 * np.log(self["curve"] * self["own"] / thought)
+            before = self._middle(self._slot)
+            self._learn_season(before)
+            self._begin_days(before, self._middle(slot))
+        factors = season.factors(self._middle(slot))
+        self["shape"][:] = factors.curve * factors.own
+        self["own"][:] = factors.own
+        self["own_doubt"][:] = factors.doubt
+        self["ratio"][:] = factors.ratio
         self._slot = slot
         # No number may decay until it underflows.
         np.maximum(self["count"], 1e-3, out=self["count"])
-        self["drift"][np.abs(self["drift"]) < 1e-12] = 0.0
+        for name in ("drift", "slow_drift"):
+            self[name][np.abs(self[name]) < 1e-12] = 0.0
         self["wander"][:] = np.clip(
             (self["covariance"] + WANDER * WANDER_PRIOR) / (self["power"] + WANDER_PRIOR), 0.002, 0.15
         )
-        curveless = ~_whole_day(self._curve[1, ..., : len(self._services)])[self._service]
-        np.maximum(self["wander"], SEASONLESS_WANDER, out=self["wander"], where=curveless)
+        unknown = ~season.known[season.service]
+        np.maximum(self["wander"], SEASONLESS_WANDER, out=self["wander"], where=unknown)
         scale = self["scale"] + SIZE_PRIOR
         self["size"][:] = scale / np.clip(self["noise"] + SIZE_PRIOR / SIZE, scale / 60.0, scale / 1.5)
-        np.add(self["seen"], self["silent"], out=self["watched"])
         self._derive()
+
+    def _learn_season(self, at: int) -> None:
+        """Moves what was learned since the last refresh into the season."""
+        season = self._season
+        now = Factors(self["shape"] / self["own"], self["own"], self["own_doubt"], self["ratio"])
+        level = self["count"] / self["exposure"]
+        age = self["seen"] + self["silent"]
+        ended = season.learn(at, self["learned_count"], self["learned_minutes"], level, now, age)
+        self["learned_count"][:] = 0.0
+        self["learned_minutes"][:] = 0.0
+        if ended is not None:
+            # The drift has followed what the season knows only now.
+            new = season.factors(at)
+            known = np.log(new.curve * new.own / self["shape"])
+            self["drift"][:] -= np.where(ended[season.service], np.clip(known, -2.0, 2.0), 0.0)
+
+    def _begin_days(self, before: int, now: int) -> None:
+        """At midnight of a time zone: what belongs to the day that ended does not go on."""
+        season = self._season
+        for number, name in enumerate(season.zones):
+            if local_ms(name, before) // DAY_MS == local_ms(name, now) // DAY_MS:
+                continue
+            share = self._holiday.begin_day(number)
+            if not self._weekly:
+                continue
+            here = season.zone == number
+            drift = self["drift"]
+            drift[here] *= 1.0 - share
+            # A service whose rows were all low today had an odd day: tomorrow need not be one. That they were all high
+            # may go on; to expect less would alarm.
+            precision = np.where(here, 1.0 / self["wander"], 0.0)
+            total = exact_sums(season.service, precision, len(season.services))
+            mean = exact_sums(season.service, precision * drift, len(season.services)) / np.maximum(total, 1e-9)
+            certain = np.clip(-mean * np.sqrt(total) - 2.0, 0.0, 1.0)
+            certain *= season.minutes >= WEEK_MINUTES
+            drift -= np.where(here, (np.minimum(mean, 0.0) * certain)[season.service], 0.0)
 
     # ---- one bucket
 
-    def predict(self, start: int) -> Prediction:
+    def predict(self, start: int, rows: slice) -> Prediction:
         """What is expected of the bucket that begins at `start`. Changes no state."""
-        p = self._prediction
-        if p.start == start:
-            return p
-        shape, keep = self._shape, self._keep_drift
-        if start // self._slot_ms != self._slot:
-            at = self._middle(start // self._slot_ms)
-            shape = self._curves(at)[self._service] * self._owns(at)[0]
+        state = self._state[:, rows]
+        shape, ratio, keep = state[_AT["shape"]], state[_AT["ratio"]], self._keep_drift
+        slot = start // self._slot_ms
+        if slot != self._slot:
+            if self._ahead is None or self._ahead[0] != slot:
+                self._ahead = slot, self._season.factors(self._middle(slot))
+            factors = self._ahead[1]
+            shape, ratio = (factors.curve * factors.own)[rows], factors.ratio[rows]
         if start > self._next >= 0:
             keep = float(np.exp(-min(50.0, ((start - self._next) / MINUTE_MS + self.minutes) / DRIFT_MEMORY)))
-        doubt = self._scratch[0]
-        np.divide(self["count"], self["exposure"], out=p.base)
-        p.base *= shape
-        np.maximum(p.base, LEAST_RATE, out=p.base)
-        p.base *= self.minutes
-        np.multiply(self["drift"], keep, out=p.drift)
-        np.multiply(self["drift_variance"], keep * keep, out=p.drift_variance)
-        if keep == self._keep_drift:
-            p.drift_variance += self._wander_step
-        else:
-            p.drift_variance += (1.0 - keep * keep) * self["wander"]
-        np.exp(p.drift, out=p.mean)
-        p.mean *= p.base
-        p.mean += self["backlog"]
-        np.add(self["count"], 1.0, out=doubt)
-        np.reciprocal(doubt, out=doubt)
-        doubt += self["own_doubt"]
-        doubt += p.drift_variance
+        base = state[_AT["count"]] / state[_AT["exposure"]]
+        base *= shape
+        np.maximum(base, LEAST_RATE, out=base)
+        base *= self.minutes
+        if self._weekly:
+            share = self._holiday.share()
+            if share.max() > 0.01:
+                base *= np.exp(share[self._season.zone[rows]] * ratio)
+        drift = state[_AT["drift"]] * keep
+        variance = state[_AT["drift_variance"]] * (keep * keep)
+        variance += (1.0 - keep * keep) * state[_AT["wander"]]
+        mean = np.exp(drift)
+        mean *= base
+        mean += state[_AT["backlog"]]
+        doubt = 1.0 / (state[_AT["count"]] + 1.0)
+        doubt += state[_AT["own_doubt"]]
+        doubt += variance
         np.sqrt(doubt, out=doubt)
         doubt *= 0.4
-        np.exp(doubt, out=p.null)
-        p.null *= p.mean
-        p.start = start
-        return p
+        null = np.exp(doubt)
+        null *= mean
+        return Prediction(base, drift, variance, mean, null, state[_AT["size"]])
+
+    def slow(self, p: Prediction, rows: slice) -> Floats:
+        """Expected count by the slow parts alone: what drifts within hours is not in it."""
+        slow: Floats = p.base * np.exp(self["slow_drift"][rows])
+        return slow
 
     def learn(
-        self, p: Prediction, x: Floats, missing: Flags | None, steady: Flags | None, follow: Flags | None
+        self,
+        p: Prediction,
+        rows: slice,
+        x: Floats,
+        missing: Flags | None,
+        steady: Flags | None,
+        follow: Flags | None,
     ) -> None:
-        """Learns the counts `x` of the bucket that was predicted last.
+        """Learns the counts `x` of the bucket that was predicted for these rows.
 
         missing: rows without a count, whose x is 0. steady: rows whose level and season may learn. follow: rows whose
         drift may learn. None: none missing, all steady, all follow.
         """
-        b, state = self.minutes, self._fields
-        gapped = self._gap_before(missing)
-        weight = _weight(steady, gapped)
+        b, state = self.minutes, self._state[:, rows]
+        gapped = self._gap_before(rows, missing)
+        season_weight = weight = _weight(steady, gapped)
         chase = _weight(follow, gapped)
-        target, scratch = self._target, self._scratch
+        if self._weekly:
+            odd = (self._holiday.share() >= HOLIDAY)[self._season.zone[rows]]
+            if odd.any():
+                weight = np.where(odd, 0.0, 1.0 if weight is None else weight)
+                season_weight = weight
+        if weight is not None and not self._season.known.all():
+            # Of a first day everything goes into the curve: an hour left out would be a hole in it.
+            young = ~self._season.known[self._season.service[rows]]
+            usable = 1.0 if gapped is None else (~gapped).astype(np.float64)
+            season_weight = np.where(young, usable, weight)
         mean, base, size = p.mean, p.base, p.size
 
-        spread = np.divide(mean, size, out=scratch[0])
-        spread += 1.0
-        spread *= mean  # variance of the count
-        x_held = np.sqrt(spread, out=scratch[1])
-        x_held *= 4.0
-        x_held += mean
-        x_held += self._ample
-        np.minimum(x_held, x, out=x_held)
+        spread = mean * (1.0 + mean / size)  # variance of the count
+        most = 4.0 * np.sqrt(spread) + mean + 1.0
+        if not self.trusted:
+            # A young series takes its counts as they come; later ones are winsorised.
+            most += np.where(self.trust[rows] < 1.0, 1e12, 0.0)
+        held = np.minimum(x, most)
 
+        target = np.empty((len(SUMS), len(x)))
         # level
-        target[0] = x_held
-        np.multiply(self._shape, b, out=target[1])
-        if weight is None:
-            state["learned_count"] += x_held
-            state["learned_minutes"] += b
+        target[0] = held
+        np.multiply(state[_AT["shape"]], b, out=target[1])
+        if season_weight is None:
+            state[_AT["learned_count"]] += held
+            state[_AT["learned_minutes"]] += b
         else:
-            state["learned_count"] += weight * x_held
-            state["learned_minutes"] += weight * b
+            state[_AT["learned_count"]] += season_weight * held
+            state[_AT["learned_minutes"]] += season_weight * b
 
         # size: variance beyond Poisson's, weighed so that sparse buckets do not decide
-        at_least_one = np.maximum(mean, 1.0, out=scratch[2])
-        square = np.multiply(mean, mean, out=scratch[3])
+        at_least_one = np.maximum(mean, 1.0)
+        square = mean * mean
         np.divide(square, at_least_one, out=target[3])
         target[3] *= b
-        square *= 30.0
-        square += mean
-        square += 3.0
-        error = np.subtract(x_held, mean, out=scratch[4])
-        noise = np.multiply(error, error, out=target[2])
-        np.minimum(noise, square, out=noise)
+        error = held - mean
+        noise = np.minimum(error * error, 30.0 * square + mean + 3.0, out=target[2])
         noise -= mean
         noise /= at_least_one
         noise *= b
 
         # drift: one step of an extended Kalman filter
-        gain = np.divide(mean, size, out=scratch[2])
-        gain += 1.0
-        np.divide(mean, gain, out=gain)
+        gain = mean / (1.0 + mean / size)
         gain *= p.drift_variance
-        kept = np.add(gain, 1.0, out=scratch[3])
+        kept = gain + 1.0
         gain /= kept
         error /= mean
         np.minimum(error, 5.0, out=error)
         error *= gain
         np.minimum(error, 1.0, out=error)
-        variance = np.divide(p.drift_variance, kept, out=kept)
+        drift, variance = state[_AT["drift"]], state[_AT["drift_variance"]]
         if chase is None:
-            np.add(p.drift, error, out=state["drift"])
-            state["drift_variance"][:] = variance
+            np.add(p.drift, error, out=drift)
+            np.divide(p.drift_variance, kept, out=variance)
+            state[_AT["slow_drift"]] += self._slow_gain * (drift - state[_AT["slow_drift"]])
         else:
             error *= chase
-            np.add(p.drift, error, out=state["drift"])
-            state["drift_variance"][:] = np.where(chase > 0.0, variance, p.drift_variance)
+            np.add(p.drift, error, out=drift)
+            variance[:] = np.where(chase > 0.0, p.drift_variance / kept, p.drift_variance)
+            state[_AT["slow_drift"]] += chase * self._slow_gain * (drift - state[_AT["slow_drift"]])
 
         # wander: covariance of the error with that of the minutes before
-        g = np.multiply(base, 0.5 / b, out=scratch[2])
-        g += 1.0
-        np.reciprocal(g, out=g)
+        g = 1.0 / (1.0 + base * (0.5 / b))
         g *= g
         g *= b
-        np.subtract(x_held, base, out=target[6])
-        np.multiply(target[6], state["late_error"], out=target[4])
+        np.subtract(held, base, out=target[6])
+        np.multiply(target[6], state[_AT["late_error"]], out=target[4])
         target[4] *= g
-        np.multiply(base, state["late_base"], out=target[5])
+        np.multiply(base, state[_AT["late_base"]], out=target[5])
         target[5] *= g
-        target[6] *= self._rates[6]
-        np.multiply(base, self._rates[7], out=target[7])
+        target[6] *= self._late_gain
+        np.multiply(base, self._late_gain, out=target[7])
 
-        fading = np.multiply(self._sums, self._rates, out=self._weights)
-        target -= fading
-        if weight is not None and chase is not None:
+        sums = state[: len(SUMS)]
+        target[0:2] -= sums[0:2] * self._level_gain[rows]
+        target[2:4] -= sums[2:4] * (b / SPREAD_MEMORY)
+        target[4:6] -= sums[4:6] * (b / WANDER_MEMORY)
+        target[6:8] -= sums[6:8] * self._late_gain
+        if weight is not None:
             target[0:4] *= weight
+        if chase is not None:
             target[4:8] *= chase
-        self._sums += target
+        sums += target
 
         if missing is None:
-            state["seen"] += b
+            state[_AT["seen"]] += b
             if gapped is not None:
-                state["backlog"][:] = 0.0
-                self.gaps = False
+                state[_AT["backlog"]] = 0.0
         else:
-            state["seen"] += np.where(missing, 0.0, b)
-            state["backlog"][:] = np.where(missing, np.minimum(mean, base * (BACKLOG_MINUTES / b)), 0.0)
-            self.gaps = True
-            self._fade(b, missing)
-        self.refresh(p.start + self._bucket_ms)
-        self._prediction.start = -1
+            state[_AT["seen"]] += np.where(missing, 0.0, b)
+            state[_AT["backlog"]] = np.where(missing, np.minimum(mean, base * (BACKLOG_MINUTES / b)), 0.0)
+            self._fade(b, rows, missing)
 
-    def _gap_before(self, missing: Flags | None) -> Flags | None:
+    def holiday(self, p: Prediction, rows: slice, x: Floats, missing: Flags | None) -> Floats | None:
+        """What the counts of these rows say for another type of day, for each time zone; None where it cannot be told."""
+        if not self._weekly:
+            return None
+        season = self._season
+        ratio = self["ratio"][rows]
+        if missing is not None:
+            ratio = np.where(missing, 0.0, ratio)
+        ratio = np.where((season.minutes >= WEEK_MINUTES)[season.service[rows]], ratio, 0.0)
+        return self._holiday.weigh(season.zone[rows], x, p.mean, ratio, self._holiday.share()[season.zone[rows]], self.minutes)
+
+    def end_bucket(self, start: int, missing: bool, holiday: Floats | None) -> None:
+        """The bucket from `start` is learned by all rows. missing: did one miss it? holiday: sum of what rows said."""
+        if holiday is not None:
+            self._holiday.learn(holiday)
+        self.gaps = missing
+        self.refresh(start + self._bucket_ms)
+
+    def _gap_before(self, rows: slice, missing: Flags | None) -> Flags | None:
         """Rows that are missing or were missing in the bucket before; None if there are none."""
-        backlog = self["backlog"]
         if missing is None and not self.gaps:
             return None
-        gapped: Flags = backlog > 0.0
+        gapped: Flags = self["backlog"][rows] > 0.0
         return gapped if missing is None else gapped | missing
 
-    def _fade(self, minutes: float, rows: Flags) -> None:
-        """What is known of `rows` grows old by `minutes`."""
-        keep = np.where(rows, np.exp(-min(minutes / FADE_MEMORY, 50.0)), 1.0)
+    def _fade(self, minutes: float, rows: slice, missing: Flags) -> None:
+        """What is known of the rows that are missing grows old by `minutes`."""
+        state = self._state[:, rows]
+        keep = np.where(missing, np.exp(-min(minutes / FADE_MEMORY, 50.0)), 1.0)
         for name in ("seen", "silent"):
-            self[name][:] *= keep
-            self[name][self[name] < 1e-9] = 0.0
+            values = state[_AT[name]]
+            values *= keep
+            values[values < 1e-9] = 0.0
         # One minute of exposure stays: the level, though hardly trusted.
-        keep = np.maximum(keep, np.minimum(1.0, FIRST_EXPOSURE / self["exposure"]))
-        self["count"][:] *= keep
-        self["exposure"][:] *= keep
+        keep = np.maximum(keep, np.minimum(1.0, FIRST_EXPOSURE / state[_AT["exposure"]]))
+        state[_AT["count"]] *= keep
+        state[_AT["exposure"]] *= keep
 
     def skip(self, start: int, until: int) -> None:
         """All rows are missing from `start` to `until`, ms; as many buckets of -1 would do nearly the same."""
         minutes = (until - start) / MINUTE_MS
-        p = self.predict(start)
+        everyone = slice(0, self.rows)
+        p = self.predict(start, everyone)
         rest = float(np.exp(-min(50.0, (minutes - self.minutes) / DRIFT_MEMORY)))
         self["drift"][:] = p.drift * rest
         self["drift_variance"][:] = p.drift_variance * rest**2 + (1.0 - rest**2) * self["wander"]
+        self["slow_drift"][:] *= float(np.exp(-min(50.0, minutes / SLOW_MEMORY)))
         self["backlog"][:] = np.minimum(
             self["backlog"] + p.base * (min(minutes, BACKLOG_MINUTES) / self.minutes),
             p.base * (BACKLOG_MINUTES / self.minutes),
         )
         self.gaps = self.rows > 0
-        self._fade(minutes, np.ones(self.rows, dtype=np.bool_))
+        self._fade(minutes, everyone, np.ones(self.rows, dtype=np.bool_))
         self.refresh(until)
         self._derive()
 
-    def relearn(self, rows: Flags) -> None:
-        """The level of `rows` is taken for wrong: an hour of it is kept, so that the counts to come decide."""
-        keep = np.where(rows, np.minimum(1.0, TRUST_MINUTES / self["exposure"]), 1.0)
-        self["count"][:] *= keep
-        self["exposure"][:] *= keep
+    def relearn(self, rows: slice, shifted: Flags) -> None:
+        """The level of rows is taken for wrong: an hour of it is kept, so that the counts to come decide."""
+        state = self._state[:, rows]
+        keep = np.where(shifted, np.minimum(1.0, TRUST_MINUTES / state[_AT["exposure"]]), 1.0)
+        state[_AT["count"]] *= keep
+        state[_AT["exposure"]] *= keep
 
     # ---- state
 
@@ -472,36 +487,19 @@ class Baseline:
         """The whole state, as copies."""
         return {
             "rows": self._state[:, : self.rows].copy(),
-            "own": self._own[..., : self.rows].copy(),
-            "curve": self._curve[..., : len(self._services)].copy(),
-            "clock": np.array([self._slot, self._next], dtype=np.int64),
+            "clock": np.array([self._slot, self._next, self.gaps], dtype=np.int64),
+            **self._season.arrays(),
+            **self._holiday.arrays(),
         }
 
     def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Takes over what `arrays` gave, once its series were added."""
         self._state[:, : self.rows] = arrays["rows"]
-        self._own[..., : self.rows] = arrays["own"]
-        self._curve[..., : len(self._services)] = arrays["curve"]
-        self._slot, self._next = (int(part) for part in arrays["clock"])
-        self.gaps = bool(self["backlog"].any())
+        self._slot, self._next, gaps = (int(part) for part in arrays["clock"])
+        self.gaps = bool(gaps)
+        self._season.load(arrays)
+        self._holiday.log_odds = arrays["holiday"].copy()
         self._derive()
-
-
-def _bin(number: int, bins: int) -> tuple[int, int]:
-    """Type of day (0 weekday, 1 weekend) and bin of the day of the bin that is `number`th since 1970.
-
-    >>> _bin(0, 24), _bin(2 * 24 + 7, 24)  # a Thursday, a Saturday
-    ((0, 0), (1, 7))
-    """
-    day, of_day = divmod(number, bins)
-    return int((day + 3) % 7 >= 5), of_day
-
-
-def _whole_day(exposures: Floats) -> Flags:
-    """Which columns know nearly all bins of a day, on weekdays or weekends. Half a curve is worse than none: where it
-    ends, the expected count would jump."""
-    known: Flags = (exposures.sum(axis=0) > 1e-6).mean(axis=0) > 0.97
-    return known
 
 
 def _weight(allowed: Flags | None, gapped: Flags | None) -> Floats | None:

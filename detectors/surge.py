@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, Final, Self
 
@@ -12,8 +12,10 @@ from msgspec import Meta
 from numpy.typing import NDArray
 from river import base as river_base
 
-from detectors.arrays import grown
+from detectors.arrays import exact_sums, grown
 from detectors.baseline import MINUTE_MS, Baseline, Flags, Floats, Ints, Prediction
+from detectors.excess import Excess
+from detectors.habit import Habit
 from detectors.series import Series
 
 # What a surge may look like: the expected rate times so much, or so many reports a minute on top.
@@ -33,6 +35,9 @@ FORGET: Final = 0.01
 
 #: From this many nats on the counts are taken for a surge and kept out of the level and the season.
 HOT: Final = 9.0
+#: A hot series whose last minutes are no more than this times the expected drains, a minute: a chance run, or wandering.
+CALM: Final = 1.3
+CALM_DRAIN: Final = 0.05
 #: From this many on it is watched whether the counts have come back.
 WATCH: Final = 6.0
 #: So many nats for "back to normal" against "half of the surge goes on" end a surge, which then drains, a minute.
@@ -40,13 +45,33 @@ BACK: Final = 3.0
 BACK_CAP: Final = 1.5
 BACK_MOST: Final = 6.0
 DRAIN: Final = 0.5
+#: The mean of the last minutes follows in so many.
+RUNNING_MINUTES: Final = 10.0
+#: A few reports a minute are no surge however few are expected.
+FEW: Final = 0.3
 #: While hot the drift follows only counts that are no further than this from the expected.
 FOLLOW: Final = 1.6
+
+# What the excess line adds, nats: so much a unit of height above the floor, in full from this many nats on.
+EXCESS_GAIN: Final = 20.0
+EXCESS_FLOOR: Final = 0.55
+EXCESS_NATS: Final = 4.0
+
+# What other series of the service or of the region add, nats, when they surge too.
+SIBLINGS: Final = 4.0
+#: One sibling counts for no more than this, nats; from SIBLINGS_FROM on in the mean they add, in full at twice that or so.
+SIBLING_MOST: Final = 6.0
+SIBLINGS_FROM: Final = 2.0
+SIBLINGS_SPAN: Final = 1.5
+SIBLINGS_LEAST: Final = 4
 
 # Evidence of a CUSUM, measured on simulated feeds without surges, of 1 report a week to 1000 a minute.
 EVIDENCE_PER_NAT: Final = 0.45
 EVIDENCE_OF_NONE: Final = -3.1
 EVIDENCE_PER_DECADE: Final = 1.0  # of the bucket's length
+
+#: Rows handled at once: what a step needs then stays in the processor's cache.
+BLOCK_ROWS: Final = 4096
 
 
 class SurgeRule(msgspec.Struct, frozen=True, order=True, kw_only=True):
@@ -80,7 +105,8 @@ class SurgeBank:
     """All series of one source in a partition: arrays with a row a series.
 
     For each row and each shape of a surge, a CUSUM of the negative-binomial log-likelihood ratio, surge against none;
-    the largest of them leads. Evidence is its return period.
+    the largest of them leads. What stays high for long and what siblings show adds to it. Evidence is its return
+    period.
     """
 
     def __init__(self, rule: SurgeRule, bucket_seconds: int) -> None:
@@ -89,16 +115,19 @@ class SurgeBank:
         self.series: list[Series] = []
         self._minutes = bucket_seconds / 60.0
         self._bucket_ms = bucket_seconds * 1000
-        self._baseline = Baseline(bucket_seconds)
-        self._cusum: Floats = np.zeros((SHAPES, 0))
-        self._onset: Ints = np.zeros((SHAPES, 0), dtype=np.int64)
-        # Per row: minutes hot, nats for "back to normal", mean count of the last quarter of an hour.
-        self._watch: Floats = np.zeros((3, 0))
+        self._baseline = Baseline(bucket_seconds, {})
+        self._excess = Excess(bucket_seconds)
+        self._cusum: NDArray[np.float32] = np.zeros((SHAPES, 0), dtype=np.float32)
+        # Bucket in which each CUSUM left zero.
+        self._onset: NDArray[np.int32] = np.zeros((SHAPES, 0), dtype=np.int32)
+        # Per row: minutes hot, nats for "back to normal", mean count and mean expected count of the last minutes.
+        self._watch: Floats = np.zeros((4, 0))
         # Buckets shorter than a minute share a minute's cap: what is left of it.
-        self._left: Floats = np.zeros((SHAPES if bucket_seconds < 60 else 0, 0))
+        self._left: NDArray[np.float32] = np.zeros((SHAPES if bucket_seconds < 60 else 0, 0), dtype=np.float32)
         self._keep = float(np.exp(-FORGET * self._minutes))
-        self._running_gain = float(-np.expm1(-self._minutes / 15.0))
-        self._bind()
+        self._running_gain = float(-np.expm1(-self._minutes / RUNNING_MINUTES))
+        self._habit = Habit(bucket_seconds)
+        self._groups: list[_Group] = []
 
     def add(self, series: Sequence[Series]) -> None:
         """Appends rows."""
@@ -107,185 +136,240 @@ class SurgeBank:
         first, rows = len(self.series), len(self.series) + len(series)
         self.series.extend(series)
         self._baseline.add(series)
+        self._excess.add(rows)
+        self._habit.add(rows)
         self._cusum = grown(self._cusum, rows)
         self._onset = grown(self._onset, rows)
         self._watch = grown(self._watch, rows)
         self._left = grown(self._left, rows)
         self._left[:, first:rows] = CAP
-        self._bind()
+        self._groups = [
+            _Group([one.service for one in self.series]),
+            _Group([one.region for one in self.series]),
+        ]
 
-    def _bind(self) -> None:
-        n = len(self.series)
-        self._c = self._cusum[:, :n]
-        self._o = self._onset[:, :n]
-        self._hot_minutes, self._back, self._running = self._watch[:, :n]
-        self._allowance = self._left[:, :n]
-        self._gain = np.zeros((SHAPES, n))
-        self._gain[: len(TIMES)] = np.log(TIMES)[:, None]
-        self._log = np.zeros((SHAPES, n))
-        self._step = np.zeros((SHAPES, n))
-        self._gain_of = -1
-        self._row = np.arange(n)
+    def _blocks(self) -> Iterator[slice]:
+        rows = len(self.series)
+        for begin in range(0, rows, BLOCK_ROWS):
+            yield slice(begin, min(begin + BLOCK_ROWS, rows))
 
     # ---- the steps of a bank
 
     def close(self, start: int, counts: NDArray[np.int64]) -> Scores:
         """The bucket from `start` (ms) of every row: its count, -1 where missing. Buckets come one after the other."""
-        baseline = self._baseline
+        baseline, excess = self._baseline, self._excess
         baseline.refresh(start)
-        p = baseline.predict(start)
-        x, missing = _known(counts)
-        step = self._steps(p, x, 1.0, missing)
-        c = self._c
-        np.copyto(self._o, start, where=c == 0.0)
-        c *= self._keep
-        if missing is not None:
-            c[c < 1e-6] = 0.0
-        c += step
-        np.maximum(c, 0.0, out=c)
-        if len(self._left):
-            allowance = self._allowance
-            allowance += CAP * self._minutes
-            np.minimum(allowance, CAP, out=allowance)
-            np.maximum(step, 0.0, out=step)
-            allowance -= step
-            np.maximum(allowance, 0.0, out=allowance)
-        self._end_surges(p, x, missing)
-        lead, nats = self._lead(c)
-        scores = self._scores(p, 1.0, nats, np.where(nats > 0.0, self._o[lead, self._row], 0))
-        self._learn(p, x, missing, nats)
-        return scores
+        scores = _Parts(len(self.series))
+        holiday: Floats | None = None
+        gap = False
+        for rows in self._blocks():
+            x, missing = _known(counts[rows])
+            p = baseline.predict(start, rows)
+            nats, lead = self._raise(start, rows, p, x, missing)
+            excess.take(rows, x, baseline.slow(p, rows), missing)
+            scores.put(rows, p, 1.0, nats)
+            onset = self._onset[lead, np.arange(rows.start, rows.stop)].astype(np.int64)
+            scores.onset[rows] = np.where(nats > 0.0, onset * self._bucket_ms, 0)
+            told = baseline.holiday(p, rows, x, missing)
+            if told is not None:
+                holiday = told if holiday is None else holiday + told
+            self._learn(p, rows, x, missing, nats)
+            gap = gap or missing is not None
+        if excess.step():
+            for rows in self._blocks():
+                excess.end_block(rows)
+        warming = self._warming()
+        baseline.end_bucket(start, gap, holiday)
+        return self._scores(scores, warming, learn=True)
 
     def peek(self, start: int, fraction: float, counts: NDArray[np.int64]) -> Scores:
         """The open bucket from `start` after `fraction` of it, in (0, 1], and its counts so far; changes no state."""
-        p = self._baseline.predict(start)
-        x, missing = _known(counts)
-        c = self._steps(p, x, fraction, missing)
-        c += self._c * self._keep**fraction
-        np.maximum(c, 0.0, out=c)
-        lead, nats = self._lead(c)
-        since = np.where(self._c[lead, self._row] > 0.0, self._o[lead, self._row], start)
-        return self._scores(p, fraction, nats, np.where(nats > 0.0, since, 0))
+        scores = _Parts(len(self.series))
+        for rows in self._blocks():
+            x, missing = _known(counts[rows])
+            p = self._baseline.predict(start, rows)
+            c = self._steps(p, rows, x, fraction, missing)
+            c += self._cusum[:, rows] * self._keep**fraction
+            np.maximum(c, 0.0, out=c)
+            lead = c.argmax(axis=0)
+            nats = c[lead, np.arange(c.shape[1])]
+            scores.put(rows, p, fraction, nats)
+            row = np.arange(rows.start, rows.stop)
+            since = np.where(
+                self._cusum[lead, row] > 0.0, self._onset[lead, row].astype(np.int64) * self._bucket_ms, start
+            )
+            scores.onset[rows] = np.where(nats > 0.0, since, 0)
+        return self._scores(scores, self._warming(), learn=False)
 
     def skip(self, start: int, until: int) -> None:
         """The buckets from `start` to `until` (ms) are missing for all rows."""
         if until <= start:
             return
         minutes = (until - start) / MINUTE_MS
-        self._c *= np.exp(-min(FORGET * minutes, 50.0))
-        self._c[self._c < 1e-6] = 0.0
-        self._hot_minutes -= np.minimum(self._hot_minutes, 2.0 * minutes)
-        self._allowance[:] = CAP
+        cusum, watch = self._cusum, self._watch
+        cusum *= np.float32(np.exp(-min(FORGET * minutes, 50.0)))
+        cusum[cusum < 1e-6] = 0.0
+        watch[0] -= np.minimum(watch[0], 2.0 * minutes)
+        self._left[:] = CAP
+        self._excess.clear()
         self._baseline.skip(start, until)
-        self._gain_of = -1
 
     def expected(self, start: int) -> Floats:
         """Expected count of every row in the bucket from `start`, as far as is known now; changes no state."""
-        return self._baseline.predict(start).mean.copy()
+        expected = np.zeros(len(self.series))
+        for rows in self._blocks():
+            expected[rows] = self._baseline.predict(start, rows).mean
+        return expected
 
     # ---- parts of a step
 
-    def _steps(self, p: Prediction, x: Floats, fraction: float, missing: Flags | None) -> Floats:
-        """Nats by which the counts speak for each shape of a surge, capped; scratch space of the bank."""
+    def _raise(
+        self, start: int, rows: slice, p: Prediction, x: Floats, missing: Flags | None
+    ) -> tuple[Floats, Ints]:
+        """Moves the CUSUMs of the rows on by a bucket; the nats of the largest of each row, and its shape."""
+        step = self._steps(p, rows, x, 1.0, missing)
+        c, onset = self._cusum[:, rows], self._onset[:, rows]
+        np.copyto(onset, start // self._bucket_ms, where=c == 0.0)
+        c *= self._keep
+        if missing is not None:
+            c[c < 1e-6] = 0.0
+        c += step
+        np.maximum(c, 0.0, out=c)
+        if len(self._left):
+            allowance = self._left[:, rows]
+            allowance += CAP * self._minutes
+            np.minimum(allowance, CAP, out=allowance)
+            allowance -= np.maximum(step, 0.0)
+            np.maximum(allowance, 0.0, out=allowance)
+        self._end_surges(p, rows, x, missing)
+        lead = c.argmax(axis=0)
+        nats = c[lead, np.arange(c.shape[1])].astype(np.float64)
+        return nats, lead
+
+    def _steps(self, p: Prediction, rows: slice, x: Floats, fraction: float, missing: Flags | None) -> Floats:
+        """Nats by which the counts speak for each shape of a surge, capped."""
         null, size = p.null, p.size
         shapes = len(TIMES)
-        if self._gain_of != p.start:
-            ratio = self._gain[shapes:]
-            np.divide((np.array(PLUS) * self._minutes)[:, None], null, out=ratio)
-            ratio += 1.0
-            np.log(ratio, out=ratio)
-            self._gain_of = p.start
-        log, step = self._log, self._step
+        plus = (np.array(PLUS) * self._minutes)[:, None]
         part = null * fraction
         spread = part + size
         # log of (size + surge) / (size + null): the surge's rate less the null's, over size + null
+        log = np.empty((SHAPES, len(x)))
         np.multiply(part, (np.array(TIMES) - 1.0)[:, None], out=log[:shapes])
-        log[shapes:] = (np.array(PLUS) * self._minutes * fraction)[:, None]
+        log[shapes:] = plus * fraction
         log /= spread
-        log += 1.0
-        np.log(log, out=log)
+        np.log1p(log, out=log)
         log *= x + size
-        np.multiply(self._gain, x, out=step)
+        step = np.empty((SHAPES, len(x)))
+        np.multiply(x, np.log(TIMES)[:, None], out=step[:shapes])
+        np.multiply(x, np.log1p(plus / null), out=step[shapes:])
         step -= log
 
-        cap: Any = self._baseline.trust * CAP
+        trust = self._baseline.trust[rows]
+        cap: Any = trust * CAP
         if self._baseline.gaps:
-            np.copyto(cap, self._baseline.trust * CAP_AFTER_GAP, where=self._baseline["backlog"] > 0.0)
+            np.copyto(cap, trust * CAP_AFTER_GAP, where=self._baseline["backlog"][rows] > 0.0)
         if len(self._left):
-            cap = np.minimum(cap, np.minimum(self._allowance + CAP * self._minutes * fraction, CAP))
-        if len(x) and x.max() > BURST:
-            steep = (x - part) / (2.0 * part + BURST)
-            np.maximum(steep, 1.0, out=steep)
-            np.log(steep, out=steep)
-            steep *= STEEP_GAIN
+            cap = np.minimum(cap, np.minimum(self._left[:, rows] + CAP * self._minutes * fraction, CAP))
+        burst = BURST * max(1.0, self._minutes)
+        if len(x) and x.max() > burst:
+            steep = np.log(np.maximum((x - part) / (2.0 * part + burst), 1.0))
+            steep *= STEEP_GAIN / max(1.0, self._minutes)
             np.minimum(steep, STEEP_MOST, out=steep)
-            steep *= self._baseline.trust
+            steep *= trust
             cap = cap + steep
         np.minimum(step, cap, out=step)
         if missing is not None:
             step[:, missing] = 0.0
         return step
 
-    def _lead(self, c: Floats) -> tuple[Ints, Floats]:
-        """The shape with the most evidence, and its nats."""
-        lead = c.argmax(axis=0)
-        return lead, c[lead, self._row]
-
-    def _end_surges(self, p: Prediction, x: Floats, missing: Flags | None) -> None:
+    def _end_surges(self, p: Prediction, rows: slice, x: Floats, missing: Flags | None) -> None:
         """Lets go of surges whose counts have come back."""
-        self._running += (x - self._running) * self._running_gain
-        np.maximum(self._running, 1e-9, out=self._running)
-        watched = self._c.max(axis=0) > WATCH
+        c, (_, back, running, usual) = self._cusum[:, rows], self._watch[:, rows]
+        gain: Any = self._running_gain if missing is None else np.where(missing, 0.0, self._running_gain)
+        most = 2.0 * p.mean + 6.0 * np.sqrt(p.mean * (1.0 + p.mean / p.size)) + 2.0
+        running += (np.minimum(x, most) - running) * gain
+        np.maximum(running, 1e-9, out=running)
+        usual += (p.mean - usual) * gain
+        highest = c.max(axis=0)
+        watched = highest > WATCH
         if missing is not None:
             watched &= ~missing
-        rows = np.flatnonzero(watched)
-        if len(rows) == 0:
+        picked = np.flatnonzero(watched)
+        if len(picked) == 0:
             if missing is None:
-                self._back[:] = 0.0
+                back[:] = 0.0
             return
-        null, size, seen = p.null[rows], p.size[rows], x[rows]
-        half = np.maximum(null + 0.5 * (self._running[rows] - null), 1.25 * null)
+        null, size, seen = p.null[picked], p.size[picked], x[picked]
+        half = np.maximum(null + 0.5 * (running[picked] - null), 1.25 * null)
         against = seen * np.log(half / null) - (seen + size) * np.log((size + half) / (size + null))
         most = BACK_CAP * min(1.0, self._minutes) if self._minutes < 5.0 else BACK
-        back = np.clip(self._back[rows] + np.clip(-against, -CAP, most), 0.0, BACK_MOST)
-        self._back[:] = 0.0
-        self._back[rows] = back
-        ended = rows[back >= BACK]
+        now = np.clip(back[picked] + np.clip(-against, -CAP, most), 0.0, BACK_MOST)
+        back[:] = 0.0
+        back[picked] = now
+        ended = picked[now >= BACK]
         if len(ended):
-            self._c[:, ended] *= float(np.exp(-DRAIN * self._minutes))
+            c[:, ended] *= np.float32(np.exp(-DRAIN * self._minutes))
+        few = FEW * self._minutes
+        calm = (highest > HOT) & (running + few < CALM * (usual + few))
+        if calm.any():
+            c[:, calm] *= np.float32(np.exp(-CALM_DRAIN * self._minutes))
 
-    def _learn(self, p: Prediction, x: Floats, missing: Flags | None, nats: Floats) -> None:
+    def _learn(self, p: Prediction, rows: slice, x: Floats, missing: Flags | None, nats: Floats) -> None:
         """Hands the bucket to the baseline, but for what is a surge."""
         minutes, hot = self._minutes, nats > HOT
-        if not hot.any() and missing is None and not self._hot_minutes.any():
-            self._baseline.learn(p, x, None, None, None)
+        hot_minutes, _, running, usual = self._watch[:, rows]
+        if not hot.any() and missing is None and not hot_minutes.any():
+            self._baseline.learn(p, rows, x, None, None, None)
             return
         present = np.ones(len(x), dtype=np.bool_) if missing is None else ~missing
-        counted = self._hot_minutes + np.where(hot, minutes, -2.0 * minutes)
-        self._hot_minutes[:] = np.where(present, np.maximum(counted, 0.0), self._hot_minutes)
-        shifted = self._hot_minutes > 60.0 * self.rule.shift_hours
+        counted = hot_minutes + np.where(hot, minutes, -2.0 * minutes)
+        hot_minutes[:] = np.where(present, np.maximum(counted, 0.0), hot_minutes)
+        shifted = hot_minutes > 60.0 * self.rule.shift_hours
         if shifted.any():
-            self._baseline.relearn(shifted)
-        few = 0.3 * minutes
-        follow = present & (~hot | (self._running + few < FOLLOW * (p.mean + few)))
-        self._baseline.learn(p, x, missing, present & (~hot | shifted), follow)
+            self._baseline.relearn(rows, shifted)
+        few = FEW * minutes
+        follow = present & (~hot | (running + few < FOLLOW * (usual + few)))
+        self._baseline.learn(p, rows, x, missing, present & (~hot | shifted), follow)
 
-    def _scores(self, p: Prediction, fraction: float, nats: Floats, onset: Ints) -> Scores:
-        expected = p.mean * fraction
-        low, high = interval(expected, p.size)
-        warming = self._baseline["seen"] < 60.0 * self.rule.warming_hours
-        return Scores(evidence(nats, self._minutes), expected, low, high, onset, warming)
+    # ---- scores
+
+    def _warming(self) -> Flags:
+        warming: Flags = self._baseline["seen"] < 60.0 * self.rule.warming_hours
+        return warming
+
+    def _scores(self, parts: _Parts, warming: Flags, *, learn: bool) -> Scores:
+        """The evidence of all rows: their own nats, what stays high, and what their siblings show."""
+        nats = parts.nats
+        if len(nats) == 0:
+            return Scores(nats, parts.expected, parts.low, parts.high, parts.onset, warming)
+        height = self._excess.height(slice(0, len(nats)))
+        score = nats.copy()
+        if (height > EXCESS_FLOOR).any():
+            score += EXCESS_GAIN * np.maximum(height - EXCESS_FLOOR, 0.0) * np.minimum(nats / EXCESS_NATS, 1.0)
+        if nats.max() > SIBLINGS_FROM:
+            low = np.minimum(nats, SIBLING_MOST)
+            others = np.maximum(*(group.others(low) for group in self._groups))
+            score += SIBLINGS * np.clip((others - SIBLINGS_FROM) / SIBLINGS_SPAN, 0.0, 1.0) * np.minimum(nats / 3.0, 1.0)
+        score = self._habit.temper(score)
+        told = evidence(score, self._minutes, self._habit.feed())
+        if learn:
+            self._habit.learn(score)
+        return Scores(told, parts.expected, parts.low, parts.high, parts.onset, warming)
 
     # ---- state
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The whole state, as copies: `restore` goes on from it bit for bit."""
+        rows = len(self.series)
         return {
             **self._baseline.arrays(),
-            "cusum": self._c.copy(),
-            "onset": self._o.copy(),
-            "watch": self._watch[:, : len(self.series)].copy(),
-            "allowance": self._allowance.copy(),
+            **self._excess.arrays(rows),
+            **self._habit.arrays(),
+            "cusum": self._cusum[:, :rows].copy(),
+            "onset": self._onset[:, :rows].copy(),
+            "watch": self._watch[:, :rows].copy(),
+            "allowance": self._left[:, :rows].copy(),
         }
 
     @classmethod
@@ -300,17 +384,52 @@ class SurgeBank:
             raise ValueError(f"arrays are {sorted(arrays)}, but a bank has {sorted(mine)}")
         for name, array in mine.items():
             check_like(name, arrays[name], array)
+        rows = len(series)
         bank._baseline.load(arrays)
-        bank._c[:] = arrays["cusum"]
-        bank._o[:] = arrays["onset"]
-        bank._watch[:, : len(series)] = arrays["watch"]
-        bank._allowance[:] = arrays["allowance"]
+        bank._excess.load(rows, arrays)
+        bank._habit.load(arrays)
+        bank._cusum[:, :rows] = arrays["cusum"]
+        bank._onset[:, :rows] = arrays["onset"]
+        bank._watch[:, :rows] = arrays["watch"]
+        bank._left[:, :rows] = arrays["allowance"]
         return bank
 
 
-def evidence(nats: Floats, bucket_minutes: float) -> Floats:
-    """log10 of the return period, in series-weeks, of a CUSUM that rises to `nats`; fewer buckets rise more rarely."""
-    return nats * EVIDENCE_PER_NAT + (EVIDENCE_OF_NONE + EVIDENCE_PER_DECADE * float(np.log10(bucket_minutes)))
+class _Parts:
+    """What the rows of a bank say of a bucket, put together from its blocks."""
+
+    def __init__(self, rows: int) -> None:
+        self.nats, self.expected, self.low, self.high = np.zeros((4, rows))
+        self.onset: Ints = np.zeros(rows, dtype=np.int64)
+
+    def put(self, rows: slice, p: Prediction, fraction: float, nats: Floats) -> None:
+        """A block's part."""
+        expected = p.mean * fraction
+        self.nats[rows] = nats
+        self.expected[rows] = expected
+        self.low[rows], self.high[rows] = interval(expected, p.size)
+
+
+class _Group:
+    """Rows that have a service, or a region, in common."""
+
+    def __init__(self, keys: Sequence[str]) -> None:
+        number: dict[str, int] = {}
+        self._of: Ints = np.array([number.setdefault(key, len(number)) for key in keys], dtype=np.int32)
+        self._members = np.bincount(self._of)
+
+    def others(self, values: Floats) -> Floats:
+        """Mean of the values of the other rows of each row's group; 0 in groups too small to tell."""
+        total, members = exact_sums(self._of, values, len(self._members))[self._of], self._members[self._of]
+        return np.where(members > SIBLINGS_LEAST, (total - values) / np.maximum(members - 1, 1), 0.0)
+
+
+def evidence(score: Floats, bucket_minutes: float, feed: float) -> Floats:
+    """log10 of the return period, in series-weeks, of a score (nats); fewer buckets rise more rarely.
+
+    feed: how much less a score says than one of chance (`Habit.feed`).
+    """
+    return score * (EVIDENCE_PER_NAT / feed) + (EVIDENCE_OF_NONE + EVIDENCE_PER_DECADE * float(np.log10(bucket_minutes)))
 
 
 def interval(mean: Floats, size: Floats) -> tuple[Floats, Floats]:
