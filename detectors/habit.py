@@ -6,25 +6,23 @@ other day, and a surge says less. The usual height of a series is a running quan
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays import exact_sums, grown
+from detectors.arrays import grown
 
 Floats = NDArray[np.float64]
 
 QUANTILE: Final = 0.95
 #: Days in which the usual height follows.
-MEMORY_DAYS: Final = 7.0
+MEMORY_DAYS: Final = 28.0
 #: Usual heights up to this are those of chance, nats.
 CHANCE: Final = 4.0
 #: Beyond this score, nats, a series' own habit counts: what is above is divided by usual / CHANCE.
 HIGH: Final = 20.0
-#: Evidence of a whole feed is divided by the mean of usual / CHANCE to this power.
-FEED_POWER: Final = 1.4
-
 
 class Habit:
     """The usual height of the score of each row, nats."""
@@ -41,21 +39,12 @@ class Habit:
         self._usual[self._rows : rows] = CHANCE
         self._rows = rows
 
-    def _excess(self) -> Floats:
-        return np.maximum(self._usual[: self._rows].astype(np.float64) / CHANCE, 1.0)
-
     def temper(self, score: Floats) -> Floats:
         """Scores of all rows, nats, less what is habit."""
         if score.max() > HIGH:
-            score = np.where(score > HIGH, HIGH + (score - HIGH) / self._excess(), score)
+            excess = np.maximum(self._usual[: self._rows].astype(np.float64) / CHANCE, 1.0)
+            score = np.where(score > HIGH, HIGH + (score - HIGH) / excess, score)
         return score
-
-    def feed(self) -> float:
-        """How much less a score of this feed says than one of chance, at least 1: geometric mean over the rows."""
-        if self._rows == 0 or float(self._usual[: self._rows].max()) <= CHANCE:
-            return 1.0
-        total = exact_sums(np.zeros(self._rows, dtype=np.int64), np.log(self._excess()), 1)[0]
-        return float(np.exp(FEED_POWER * total / self._rows))
 
     def learn(self, score: Floats) -> None:
         """Takes in the tempered scores of a bucket, all rows."""
@@ -69,6 +58,6 @@ class Habit:
         """The whole state, as copies."""
         return {"usual": self._usual[: self._rows].copy()}
 
-    def load(self, arrays: Any) -> None:
+    def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Takes over what `arrays` gave, once the rows were added."""
         self._usual[: self._rows] = arrays["usual"]

@@ -14,6 +14,7 @@ from river import base as river_base
 
 from detectors.arrays import exact_sums, grown
 from detectors.baseline import MINUTE_MS, Baseline, Flags, Floats, Ints, Prediction
+from detectors.calibration import Calibration
 from detectors.excess import Excess
 from detectors.habit import Habit
 from detectors.series import Series
@@ -64,11 +65,6 @@ SIBLING_MOST: Final = 6.0
 SIBLINGS_FROM: Final = 2.0
 SIBLINGS_SPAN: Final = 1.5
 SIBLINGS_LEAST: Final = 4
-
-# Evidence of a CUSUM, measured on simulated feeds without surges, of 1 report a week to 1000 a minute.
-EVIDENCE_PER_NAT: Final = 0.45
-EVIDENCE_OF_NONE: Final = -3.1
-EVIDENCE_PER_DECADE: Final = 1.0  # of the bucket's length
 
 #: Rows handled at once: what a step needs then stays in the processor's cache.
 BLOCK_ROWS: Final = 4096
@@ -127,6 +123,7 @@ class SurgeBank:
         self._keep = float(np.exp(-FORGET * self._minutes))
         self._running_gain = float(-np.expm1(-self._minutes / RUNNING_MINUTES))
         self._habit = Habit(bucket_seconds)
+        self._calibration = Calibration(bucket_seconds)
         self._groups: list[_Group] = []
 
     def add(self, series: Sequence[Series]) -> None:
@@ -138,6 +135,7 @@ class SurgeBank:
         self._baseline.add(series)
         self._excess.add(rows)
         self._habit.add(rows)
+        self._calibration.add(rows)
         self._cusum = grown(self._cusum, rows)
         self._onset = grown(self._onset, rows)
         self._watch = grown(self._watch, rows)
@@ -352,9 +350,10 @@ class SurgeBank:
             others = np.maximum(*(group.others(low) for group in self._groups))
             score += SIBLINGS * np.clip((others - SIBLINGS_FROM) / SIBLINGS_SPAN, 0.0, 1.0) * np.minimum(nats / 3.0, 1.0)
         score = self._habit.temper(score)
-        told = evidence(score, self._minutes, self._habit.feed())
+        told = self._calibration.evidence(score)
         if learn:
             self._habit.learn(score)
+            self._calibration.learn(told)
         return Scores(told, parts.expected, parts.low, parts.high, parts.onset, warming)
 
     # ---- state
@@ -366,6 +365,7 @@ class SurgeBank:
             **self._baseline.arrays(),
             **self._excess.arrays(rows),
             **self._habit.arrays(),
+            **self._calibration.arrays(),
             "cusum": self._cusum[:, :rows].copy(),
             "onset": self._onset[:, :rows].copy(),
             "watch": self._watch[:, :rows].copy(),
@@ -388,6 +388,7 @@ class SurgeBank:
         bank._baseline.load(arrays)
         bank._excess.load(rows, arrays)
         bank._habit.load(arrays)
+        bank._calibration.load(arrays)
         bank._cusum[:, :rows] = arrays["cusum"]
         bank._onset[:, :rows] = arrays["onset"]
         bank._watch[:, :rows] = arrays["watch"]
@@ -422,14 +423,6 @@ class _Group:
         """Mean of the values of the other rows of each row's group; 0 in groups too small to tell."""
         total, members = exact_sums(self._of, values, len(self._members))[self._of], self._members[self._of]
         return np.where(members > SIBLINGS_LEAST, (total - values) / np.maximum(members - 1, 1), 0.0)
-
-
-def evidence(score: Floats, bucket_minutes: float, feed: float) -> Floats:
-    """log10 of the return period, in series-weeks, of a score (nats); fewer buckets rise more rarely.
-
-    feed: how much less a score says than one of chance (`Habit.feed`).
-    """
-    return score * (EVIDENCE_PER_NAT / feed) + (EVIDENCE_OF_NONE + EVIDENCE_PER_DECADE * float(np.log10(bucket_minutes)))
 
 
 def interval(mean: Floats, size: Floats) -> tuple[Floats, Floats]:
