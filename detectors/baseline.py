@@ -180,13 +180,16 @@ class Baseline:
                 rates[place] = mean[service] * np.exp(np.mean(shares))
         return rates
 
+    def trust(self, rows: slice) -> Floats:
+        """How far rows are to be trusted: 0 for the first third of the time, then rising to 1.
+
+        No alarm comes from pure ignorance.
+        """
+        watched = self["seen"][rows] + self["silent"][rows]
+        return np.clip(watched * (1.5 / max(TRUST_MINUTES, 5 * self.minutes)) - 0.5, 0.0, 1.0)
+
     def _derive(self) -> None:
         """What follows from the tables and is needed at each bucket."""
-        watched = self["seen"] + self["silent"]
-        # 0 for the first third of the time, then rising: no alarm from pure ignorance.
-        self.trust = np.clip(1.5 * watched / max(TRUST_MINUTES, 5 * self.minutes) - 0.5, 0.0, 1.0)
-        self.trusted = bool((self.trust == 1.0).all())
-        self._level_gain = self.minutes / np.clip(watched, max(TRUST_MINUTES, self.minutes), LEVEL_MEMORY)
         self._weekly = bool((self._season.minutes >= WEEK_MINUTES).any())
         self._ahead: tuple[int, Factors] | None = None
 
@@ -251,18 +254,17 @@ class Baseline:
             if local_ms(name, before) // DAY_MS == local_ms(name, now) // DAY_MS:
                 continue
             share = self._holiday.begin_day(number)
-            if not self._weekly:
-                continue
             here = season.zone == number
             drift = self["drift"]
-            drift[here] *= 1.0 - share
+            if self._weekly:
+                drift[here] *= 1.0 - share
             # A service whose rows were all low today had an odd day: tomorrow need not be one. That they were all high
             # may go on; to expect less would alarm.
             precision = np.where(here, 1.0 / self["wander"], 0.0)
             total = exact_sums(season.service, precision, len(season.services))
             mean = exact_sums(season.service, precision * drift, len(season.services)) / np.maximum(total, 1e-9)
             certain = np.clip(-mean * np.sqrt(total) - 2.0, 0.0, 1.0)
-            certain *= season.minutes >= WEEK_MINUTES
+            certain *= season.known
             drift -= np.where(here, (np.minimum(mean, 0.0) * certain)[season.service], 0.0)
 
     # ---- one bucket
@@ -339,9 +341,10 @@ class Baseline:
 
         spread = mean * (1.0 + mean / size)  # variance of the count
         most = 4.0 * np.sqrt(spread) + mean + 1.0
-        if not self.trusted:
+        trust = self.trust(rows)
+        if trust.min() < 1.0:
             # A young series takes its counts as they come; later ones are winsorised.
-            most += np.where(self.trust[rows] < 1.0, 1e12, 0.0)
+            most += np.where(trust < 1.0, 1e12, 0.0)
         held = np.minimum(x, most)
 
         target = np.empty((len(SUMS), len(x)))
@@ -399,7 +402,8 @@ class Baseline:
         np.multiply(base, self._late_gain, out=target[7])
 
         sums = state[: len(SUMS)]
-        target[0:2] -= sums[0:2] * self._level_gain[rows]
+        watched = state[_AT["seen"]] + state[_AT["silent"]]
+        target[0:2] -= sums[0:2] * (b / np.clip(watched, max(TRUST_MINUTES, b), LEVEL_MEMORY))
         target[2:4] -= sums[2:4] * (b / SPREAD_MEMORY)
         target[4:6] -= sums[4:6] * (b / WANDER_MEMORY)
         target[6:8] -= sums[6:8] * self._late_gain

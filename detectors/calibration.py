@@ -22,8 +22,8 @@ PER_NAT: Final = 0.45
 OF_NONE: Final = -3.1
 PER_DECADE: Final = 1.0  # of the bucket's length: longer ones rise more rarely
 #: Scores beyond this, nats, come about by what no model has rather than by chance: they grow on as a logarithm.
-CHANCE: Final = 10.0
-BEYOND: Final = 3.0
+CHANCE: Final = 9.2
+BEYOND: Final = 2.2
 
 #: One false alarm and the true ones: more episodes a week than this at evidence 0 are a feed's habit.
 USUAL_EPISODES: Final = 2.5

@@ -29,8 +29,8 @@ CAP: Final = 4.5
 CAP_AFTER_GAP: Final = 3.0
 #: More than one person posts: this many reports at once, and twice the expected, prove more; but no more than this.
 BURST: Final = 40.0
-STEEP_GAIN: Final = 20.0
-STEEP_MOST: Final = 10.0
+STEEP_GAIN: Final = 25.0
+STEEP_MOST: Final = 12.0
 #: Evidence is for a surge that goes on now: it fades so, a minute.
 FORGET: Final = 0.01
 
@@ -186,11 +186,11 @@ class SurgeBank:
         for rows in self._blocks():
             x, missing = _known(counts[rows])
             p = self._baseline.predict(start, rows)
-            c = self._steps(p, rows, x, fraction, missing)
-            c += self._cusum[:, rows] * self._keep**fraction
+            c = self._cusum[:, rows] * np.float32(self._keep**fraction)
+            c += self._steps(p, rows, x, fraction, missing)
             np.maximum(c, 0.0, out=c)
             lead = c.argmax(axis=0)
-            nats = c[lead, np.arange(c.shape[1])]
+            nats = c[lead, np.arange(c.shape[1])].astype(np.float64)
             scores.put(rows, p, fraction, nats)
             row = np.arange(rows.start, rows.stop)
             since = np.where(
@@ -228,7 +228,7 @@ class SurgeBank:
         step = self._steps(p, rows, x, 1.0, missing)
         c, onset = self._cusum[:, rows], self._onset[:, rows]
         np.copyto(onset, start // self._bucket_ms, where=c == 0.0)
-        c *= self._keep
+        c *= np.float32(self._keep)
         if missing is not None:
             c[c < 1e-6] = 0.0
         c += step
@@ -263,7 +263,7 @@ class SurgeBank:
         np.multiply(x, np.log1p(plus / null), out=step[shapes:])
         step -= log
 
-        trust = self._baseline.trust[rows]
+        trust = self._baseline.trust(rows)
         cap: Any = trust * CAP
         if self._baseline.gaps:
             np.copyto(cap, trust * CAP_AFTER_GAP, where=self._baseline["backlog"][rows] > 0.0)

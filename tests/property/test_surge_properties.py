@@ -1,6 +1,7 @@
 """Properties of the surge bank that hold for any counts."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -72,18 +73,57 @@ def test_restored_bank_goes_on_bit_for_bit(before, after, bucket):
 
 @settings(max_examples=40, deadline=None)
 @given(rows=counts_of_three, others=st.integers(0, 13), bucket=st.sampled_from((10, 60, 3600)))
-def test_rows_of_other_services_change_nothing(rows, others, bucket):
+def test_rows_of_other_services_change_nothing_but_the_calibration_of_all(rows, others, bucket):
     alone, together = SurgeBank(RULE, bucket), SurgeBank(RULE, bucket)
     alone.add([SHOP_A, SHOP_B])
     together.add([Series("r", "x", str(k)) for k in range(others)] + [SHOP_A, BANK, SHOP_B])
+    mine_of = [others, others + 2]
 
     start = START
     for a, b, c in rows:
         mine = alone.close(start, np.array([a, b], dtype=np.int64))
         full = together.close(start, np.array([c] * others + [a, c, b], dtype=np.int64))
-        assert np.array_equal(mine.evidence, full.evidence[[others, others + 2]])
-        assert np.array_equal(mine.expected, full.expected[[others, others + 2]])
+        apart = mine.evidence - full.evidence[mine_of]
+        assert apart[0] == pytest.approx(apart[1], abs=1e-9)
+        for field in ("expected", "low", "high", "onset", "warming"):
+            assert np.array_equal(getattr(mine, field), getattr(full, field)[mine_of])
         start += bucket * 1000
+
+
+@settings(max_examples=40, deadline=None)
+@given(rows=counts_of_three, order=st.permutations([0, 1, 2]), bucket=st.sampled_from((10, 60, 3600)))
+def test_the_order_of_series_does_not_matter(rows, order, bucket):
+    series = [SHOP_A, SHOP_B, BANK]
+    one, other = SurgeBank(RULE, bucket), SurgeBank(RULE, bucket)
+    one.add(series)
+    other.add([series[k] for k in order])
+
+    start = START
+    for row in rows:
+        here = one.close(start, np.array(row, dtype=np.int64))
+        there = other.close(start, np.array([row[k] for k in order], dtype=np.int64))
+        for field in here.__struct_fields__:
+            assert np.array_equal(getattr(here, field)[order], getattr(there, field))
+        start += bucket * 1000
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    before=counts_of_three,
+    counts=st.tuples(*[st.integers(0, 10**9)] * 3),
+    more=st.tuples(*[st.one_of(st.just(0), st.integers(0, 50), st.integers(0, 10**9))] * 3),
+    fraction=st.sampled_from((1 / 6, 0.5, 1.0)),
+    bucket=st.sampled_from((10, 60, 3600)),
+)
+def test_more_reports_never_lower_the_evidence_of_their_bucket(before, counts, more, fraction, bucket):
+    bank = SurgeBank(RULE, bucket)
+    bank.add([SHOP_A, SHOP_B, BANK])
+    start = feed(bank, START, before)
+    other = SurgeBank.restore(RULE, bucket, bank.series, bank.arrays())
+    few, many = np.array(counts, dtype=np.int64), np.array(counts, dtype=np.int64) + np.array(more, dtype=np.int64)
+
+    assert (bank.peek(start, fraction, many).evidence >= bank.peek(start, fraction, few).evidence - 1e-6).all()
+    assert (bank.close(start, many).evidence >= other.close(start, few).evidence - 1e-6).all()
 
 
 @settings(max_examples=40, deadline=None)
