@@ -14,7 +14,7 @@ import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from detectors.comparison import Side, difference
+from detectors.comparison import Side
 from detectors.episodes import Episode, Place
 from detectors.verification import TAIL_MS, Label, Verification
 from streams import backtest_calendar, backtest_pictures
@@ -26,6 +26,7 @@ from streams.backtest_result import (
     changed_settings,
     clock,
     compared_sentence,
+    differing,
     figure,
     found_by_one,
     found_sentence,
@@ -171,8 +172,6 @@ def _facts(result: Result) -> list[Fact]:
             Fact("False", f"{len(verified.false):,}", f"{len(verified.false) / weeks(run):.1f} a week"),
             Fact("Delay", "–" if delay is None else about(delay), "median"),
         ]
-    if result.b is not None:
-        facts.append(Fact("Incidents of B", f"{len(result.b.episodes):,}", _short(result.b.name, 40)))
     return facts
 
 
@@ -221,9 +220,7 @@ def _comparison(result: Result, drawn: set[str]) -> dict[str, object] | None:
         return None
     a, b = result.a, result.b
     only_a, only_b, both = sides(result.matches)
-    pairs = [(match, match.a, match.b) for match in both if match.a and match.b]
-    pairs = [each for each in pairs if not difference(each[1], each[2]).none]
-    pairs.sort(key=lambda each: -abs(each[2].detected - each[1].detected))
+    pairs = sorted(differing(both), key=lambda pair: -abs(pair[1].detected - pair[0].detected))
     of_labels = [
         Row(f"{which} alone", tone, "", _label_cells(label))
         for which, tone, labels in zip("AB", ("calm", "info"), found_by_one(result), strict=True)
@@ -236,7 +233,7 @@ def _comparison(result: Result, drawn: set[str]) -> dict[str, object] | None:
             "In both, not the same",
             ["Service", "Region", "Detected by A", "B detects", "Severity", "Evidence", "Open"],
             [3, 5, 6],
-            [_pair(x, y, drawn) for _, x, y in pairs],
+            [_pair(*pair, drawn) for pair in pairs],
             "incidents",
         ),
         _bounded(
@@ -246,7 +243,7 @@ def _comparison(result: Result, drawn: set[str]) -> dict[str, object] | None:
     return {
         "a": a.name,
         "b": b.name,
-        "sentence": f"{compared_sentence(result.matches, a, b)}; {len(pairs):,} of those in both are not the same",
+        "sentence": compared_sentence(result.matches, a, b),
         "settings": changed_settings(a.settings, b.settings),
         "tables": [table for table in tables if table.rows],
     }

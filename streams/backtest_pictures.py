@@ -112,7 +112,9 @@ def of_episode(
         return _picture(each.severity.value, each.severity.value, anchor, title, facts, tags, note)
     shown = excerpts[:PANELS]
     bucket_ms = shown[0].bucket_ms
-    begin = max(each.started - BEFORE * bucket_ms, min(part.begin for part in shown))
+    # A long one has as much again before it that the onset stands out, and its flag has room.
+    before = max(BEFORE * bucket_ms, (each.until - each.started) * 2 // 5)
+    begin = max(each.started - before, min(part.begin for part in shown))
     end = min(each.until + AFTER * bucket_ms, max(part.end for part in shown))
     marks = [
         ("onset", each.started, f"onset {_hm(each.started)}"),
@@ -175,7 +177,7 @@ def _picture(
         marks = [mark for mark in marks if scale.holds(mark[1])]
         flags = _flags(scale, marks)
         bars = [_bar(scale, label) for label in labels if label.start < scale.end and label.end > scale.begin][:4]
-        panels = [_panel(each, scale, marks, labels, run, several=len(excerpts) > 1) for each in excerpts]
+        panels = [_panel(each, scale, marks, labels, run) for each in excerpts]
         times = _times(scale)
     rows = max((flag.row + 1 for flag in flags), default=0)
     return Picture(anchor, tone, word, title, facts, tags, flags, rows, bars, panels, times, note)
@@ -187,8 +189,6 @@ def _panel(
     marks: Sequence[tuple[str, int, str]],
     labels: Sequence[Label],
     run: Run,
-    *,
-    several: bool,
 ) -> Panel:
     part = excerpt.between(scale.begin, scale.end).coarser(COLUMNS)
     opens, closes = run.settings.incidents.open_at, run.settings.incidents.close_at
@@ -210,7 +210,7 @@ def _panel(
     said = f"{_unit(part.bucket_ms)} of source {excerpt.series.source}: {most:,} at most"
     return Panel(
         source=excerpt.series.source,
-        unit=_unit(part.bucket_ms) + ("; evidence of its own, an incident has the sum" if several else ""),
+        unit=_unit(part.bucket_ms),
         counts=svg.svg(
             "counts",
             [

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 
-from detectors.comparison import Match
+from detectors.comparison import Match, Side, difference
 from detectors.episodes import Episode
 from detectors.excerpts import Recorder
 from detectors.verification import Label, Verification
@@ -205,9 +205,15 @@ def compared_sentence(matches: Sequence[Match], a: Run, b: Run) -> str:
     """How many incidents each run has, and how many of them they share."""
     only_a, only_b, both = sides(matches)
     return (
-        f"A has {number(len(a.episodes), 'incident')}, B {len(b.episodes):,}: "
-        f"{len(both):,} in both, {len(only_a):,} only in A, {len(only_b):,} only in B"
+        f"A has {number(len(a.episodes), 'incident')}, B {len(b.episodes):,}: {len(only_a):,} only in A, "
+        f"{len(only_b):,} only in B, {len(both):,} in both, {len(differing(both)):,} of these not the same"
     )
+
+
+def differing(matches: Iterable[Match]) -> list[tuple[Side, Side]]:
+    """Both sides of the matches that have two, where they are not the same."""
+    pairs = ((match.a, match.b) for match in matches)
+    return [(a, b) for a, b in pairs if a is not None and b is not None and not difference(a, b).none]
 
 
 def sides(matches: Sequence[Match]) -> tuple[list[Match], list[Match], list[Match]]:

@@ -18,6 +18,7 @@ from streams.backtest_result import (
     changed_settings,
     clock,
     compared_sentence,
+    differing,
     figure,
     found_by_one,
     found_sentence,
@@ -74,14 +75,12 @@ def _print_compared(result: Result, b: Run, matches: Sequence[Match]) -> None:
             out.print()
             told = [each for match in matched for side in (match.a, match.b) if side for each in side.episodes]
             _print(_episode_table(""), [_episode(which, each) for each in told], f"incidents {which}")
-    changed = [(match, match.a, match.b) for match in both if match.a and match.b]
-    differing = [each for each in changed if not difference(each[1], each[2]).none]
-    if differing:
+    if changed := differing(both):
         out.print()
         rows = table("", "service", "region", "detected by A", "B detects", "severity", "evidence", "open")
-        _print(rows, [_both(*each) for each in differing], "incidents in both")
+        _print(rows, [_both(a_side, b_side) for a_side, b_side in changed], "incidents in both")
     out.print()
-    out.print(f"{compared_sentence(matches, a, b)} ({len(differing):,} of them not the same)", soft_wrap=True)
+    out.print(compared_sentence(matches, a, b), soft_wrap=True)
     by_a, by_b = found_by_one(result)
     for which, labels in (("A", by_a), ("B", by_b)):
         if labels:
@@ -112,7 +111,7 @@ def _episode(what: str, each: Episode) -> tuple[str, ...]:
     return what, clock(each.detected), each.severity.value, figure(each.evidence), each.summary
 
 
-def _both(match: Match, a: Side, b: Side) -> tuple[str, ...]:
+def _both(a: Side, b: Side) -> tuple[str, ...]:
     first = a.episodes[0]
     return (
         "in both",
