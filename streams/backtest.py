@@ -18,7 +18,7 @@ from detectors.episodes import History
 from detectors.excerpts import Recorder
 from detectors.pipeline import Pipeline
 from detectors.verification import Label, verify
-from streams import backtest_page, backtest_tables, labels
+from streams import labels
 from streams.backtest_result import Result, Run
 from streams.console import err, out, safe
 from streams.fault import Fault
@@ -54,19 +54,22 @@ def run(
     follows, with json_output both as one last line. report: the page to write. name: where the settings come from.
     FeedError, LabelError, and Fault where the page cannot be written; as far as possible before the file is read.
     """
-    known = None if labels_file is None else labels.read(labels_file)
-    if report is not None:
-        backtest_page.check_writable(report)
-    if other is not None and (str(path) == STDIN or (Path(path).exists() and not Path(path).is_file())):
-        raise Fault("a pipe can be read only once", "A comparison reads the reports twice.", "Give a file.")
     stamp_ms = time.time_ns() // 1_000_000
 
     def tell(value: bytes) -> None:
         _print(value, json_output=json_output)
 
-    if known is None and report is None and other is None:
+    if labels_file is None and report is None and other is None:
         _play(settings, path, stamp_ms, tell, None)
         return 0
+    # Who asks for the alerts alone need not wait for what makes pages.
+    from streams import backtest_page, backtest_tables
+
+    known = None if labels_file is None else labels.read(labels_file)
+    if report is not None:
+        backtest_page.check_writable(report)
+    if other is not None and (str(path) == STDIN or (Path(path).exists() and not Path(path).is_file())):
+        raise Fault("a pipe can be read only once", "A comparison reads the reports twice.", "Give a file.")
     a = _Look(name, settings, known, pictures=report is not None).run(path, stamp_ms, tell)
     b = None
     if other is not None:
