@@ -126,7 +126,7 @@ def page(result: Result) -> str:
     sections = _sections(result)
     drawn = {picture.anchor for section in sections for picture in section.pictures}
     css = (Path(__file__).parent / "templates" / "backtest.css").read_text(encoding="utf-8")
-    return _TEMPLATES.get_template("backtest.html").render(
+    text = _TEMPLATES.get_template("backtest.html").render(
         title=_short(result.file, NAME_SHOWN),
         css=Markup(css),
         range=f"{clock(a.seen[0])} to {clock(a.seen[1])} UTC" if a.seen else "no row names a time",
@@ -142,6 +142,7 @@ def page(result: Result) -> str:
         incidents=_incidents(a, result.verified, drawn),
         tail=span(TAIL_MS),
     )
+    return text.strip() + "\n"
 
 
 # The head

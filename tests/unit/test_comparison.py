@@ -63,9 +63,9 @@ def test_one_incident_against_three_that_it_spans():
     assert (match.b.detected, match.b.open, match.b.evidence) == (at(100), 30 * 60_000, 9.0)
 
 
-_spans = st.lists(
-    st.tuples(st.integers(0, 300), st.integers(1, 60), st.sampled_from(["it", "fr"])), max_size=12
-).map(lambda them: [told(s, s + n, region=r, started=s, id=f"{i}") for i, (s, n, r) in enumerate(them)])
+_spans = st.lists(st.tuples(st.integers(0, 300), st.integers(1, 60), st.sampled_from(["it", "fr"])), max_size=12).map(
+    lambda them: [told(s, s + n, region=r, started=s, id=f"{i}") for i, (s, n, r) in enumerate(them)]
+)
 
 
 @given(_spans, _spans)

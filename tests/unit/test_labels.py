@@ -81,7 +81,7 @@ def test_file_that_is_none_of_labels_is_told(known, text, told):
 
 
 def test_missing_file_is_told(tmp_path):
-    with pytest.raises(LabelError, match="cannot be read. No such file"):
+    with pytest.raises(LabelError, match=r"cannot be read\. No such file"):
         read(tmp_path / "none.csv")
 
 
