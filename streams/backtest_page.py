@@ -290,7 +290,7 @@ def _incidents(run: Run, verified: Verification | None, drawn: set[str]) -> Tabl
             each.severity.value,
             _link(anchor(each), drawn),
             [
-                clock(each.detected),
+                clock(each.detected)[:16],
                 _short(each.service, NAME_SHOWN) + (" (again)" if each.number > 1 else ""),
                 _short(each.region, NAME_SHOWN),
                 f"{each.observed:,}",
@@ -393,12 +393,13 @@ def _concerns(label: Label, each: Episode) -> bool:
 
 
 def _detections_of_b(result: Result) -> dict[tuple[str, int], int]:
-    """Of episodes of A, when B first told of the same."""
+    """Of episodes of A, when B first told of the same, where that is another time."""
     return {
         (each.id, each.number): match.b.detected
         for match in result.matches or ()
         if match.a is not None and match.b is not None
         for each in match.a.episodes
+        if each.detected != match.b.detected
     }
 
 

@@ -204,9 +204,14 @@ def found_sentence(run: Run, verified: Verification) -> str:
 def compared_sentence(matches: Sequence[Match], a: Run, b: Run) -> str:
     """How many incidents each run has, and how many of them they share."""
     only_a, only_b, both = sides(matches)
+    of_a = sum(len(match.a.episodes) for match in only_a if match.a)
+    of_b = sum(len(match.b.episodes) for match in only_b if match.b)
+    # Only then do the figures not add up by themselves.
+    several = len(a.episodes) - of_a != len(both) or len(b.episodes) - of_b != len(both)
     return (
-        f"A has {number(len(a.episodes), 'incident')}, B {len(b.episodes):,}: {len(only_a):,} only in A, "
-        f"{len(only_b):,} only in B, {len(both):,} in both, {len(differing(both)):,} of these not the same"
+        f"A has {number(len(a.episodes), 'incident')}, B {len(b.episodes):,}: {of_a:,} only in A, "
+        f"{of_b:,} only in B, {len(both):,} in both, {len(differing(both)):,} of these not the same"
+        f"{' (several of one that overlap one of the other count as one)' if several else ''}"
     )
 
 
