@@ -9,7 +9,6 @@ all regions within that; without a region it is the service anywhere.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from statistics import median
 from typing import Final
 
 import msgspec
@@ -67,7 +66,7 @@ class Verification(msgspec.Struct, frozen=True):
     @property
     def median_delay(self) -> float | None:
         """Of the found labels, ms; None where none was."""
-        return median(each.delay for each in self.found) if self.found else None
+        return float(np.median([each.delay for each in self.found])) if self.found else None
 
 
 class _Times:
