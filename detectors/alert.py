@@ -90,6 +90,15 @@ def utc(ms: int) -> str:
     return text.removesuffix("+00:00") + "Z"
 
 
+def millis(time: str) -> int:
+    """Milliseconds since 1970 of an alert's time. ValueError where it is none.
+
+    >>> millis("2022-10-25T07:04:00.250Z")
+    1666681440250
+    """
+    return (datetime.fromisoformat(time) - _EPOCH) // timedelta(milliseconds=1)
+
+
 def headers(alert: Alert) -> list[tuple[str, bytes]]:
     """The headers of its record on `alerts`: CloudEvents 1.0 in binary mode, so the value stays plain JSON.
 

@@ -11,7 +11,7 @@ from detectors.counts import HOUR_MS, ChunkCounts
 from detectors.rules import Policy, Rules
 from detectors.series import OVERFLOW, Names, Series
 from detectors.surges import SurgeRecord, SurgeRow, Tick, cut
-from detectors.watch import Cap, SavedWatch, Watch
+from detectors.watch import Cap, Observer, SavedWatch, Watch
 from detectors.watermark import NEVER
 
 #: Event time closed in one step at most, so that a long way to go leaves room for others in between.
@@ -54,11 +54,13 @@ class Detection:
 
     A function of the messages in their order alone. Counts do not depend on how the messages of different input
     partitions interleave, nor do they change when a message comes again.
+    observer: is shown what is closed.
     """
 
-    def __init__(self, rules: Rules, partition: int) -> None:
+    def __init__(self, rules: Rules, partition: int, observer: Observer | None = None) -> None:
         self.rules = rules
         self.partition = partition
+        self._observer = observer
         self.inputs: list[Input | None] = [None] * rules.reports_partitions
         self._marks = [NEVER] * rules.reports_partitions
         self.through = NEVER
@@ -140,7 +142,7 @@ class Detection:
             policy = self.rules.policy(series)
             watch = self._watches.get(policy)
             if watch is None:
-                watch = self._watches[policy] = Watch(self.rules, policy, self._cap, self.partition)
+                watch = self._watches[policy] = Watch(self.rules, policy, self._cap, self.partition, self._observer)
             if len(self._policies) > 2 * self._cap.limit:
                 self._policies.clear()
             self._policies[series] = watch

@@ -12,6 +12,7 @@ from detectors.detection import Detection
 from detectors.incident import Judge
 from detectors.report import Reason
 from detectors.rules import Rules
+from detectors.watch import Observer
 
 
 class PlainRecord(NamedTuple):
@@ -23,15 +24,23 @@ class PlainRecord(NamedTuple):
 
 
 class Pipeline:
-    """Reports in, alerts out. counted: reports counted; rejected: the others, by reason."""
+    """Reports in, alerts out. counted: reports counted; rejected: the others, by reason.
 
-    def __init__(self, rules: Rules) -> None:
+    observer: is shown what detection closes; the alerts do not depend on it.
+    """
+
+    def __init__(self, rules: Rules, observer: Observer | None = None) -> None:
         self.counted = 0
         self.rejected: Counter[Reason] = Counter()
         names = NameCache(rules)
         self._counters = [PartitionCounter(names, partition, BEGIN) for partition in range(rules.reports_partitions)]
-        self._detections = [Detection(rules, partition) for partition in range(rules.partitions)]
+        self._detections = [Detection(rules, partition, observer) for partition in range(rules.partitions)]
         self._judge = Judge(rules.incidents, rules.partitions)
+
+    @property
+    def judged(self) -> int:
+        """Event time up to which all alerts are out, ms; 0 as long as a partition was not heard of."""
+        return self._judge.through
 
     def empty(self, partition: int) -> list[bytes]:
         """Say that a partition of `reports` has no record yet: it holds the others back no longer. As `read`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Protocol
 
 import msgspec
 import numpy as np
@@ -39,6 +40,21 @@ class Cap:
         self.overflowed = 0
 
 
+class Observer(Protocol):
+    """Is shown what the watches of a run close, for those who look at it afterwards; decides nothing."""
+
+    def closed(
+        self, bank: Bank, start: int, counts: NDArray[np.int64], scores: Scores, told: NDArray[np.int64]
+    ) -> None:
+        """The bucket from `start` (ms) closed: counts and scores of every row of `bank`, valid during the call only.
+
+        told: the rows that the judge is told of.
+        """
+
+    def skipped(self, bank: Bank) -> None:
+        """The buckets from here to the next that closes are missing: a gap of the feed."""
+
+
 class SavedWatch(msgspec.Struct, frozen=True, array_like=True):
     """A watch in a snapshot."""
 
@@ -56,7 +72,9 @@ class SavedWatch(msgspec.Struct, frozen=True, array_like=True):
 class Watch:
     """Closes the ticks and buckets of one policy's series, and tells which series are worth the judge's look."""
 
-    def __init__(self, rules: Rules, policy: Policy, cap: Cap, partition: int) -> None:
+    def __init__(
+        self, rules: Rules, policy: Policy, cap: Cap, partition: int, observer: Observer | None = None
+    ) -> None:
         self.policy = policy
         self.window = Window()
         self.rows: dict[Series, int] = {}
@@ -72,6 +90,7 @@ class Watch:
         self._hot = min(HOT, rules.incidents.close_at)
         self._open_at = rules.incidents.open_at
         self._cap = cap
+        self._observer = observer
         self._overflow = Series(f"*{policy.source}/{policy.detector}/{partition}", OVERFLOW, "")
         self._partial = np.zeros(0, np.int64)
         self._expected = np.zeros(0, np.float64)
@@ -152,6 +171,8 @@ class Watch:
         begin, end = tick // self._ticks * bucket, after // self._ticks * bucket
         self.bank.skip(begin, end)
         self.recents.push_missing((end - begin) // bucket)
+        if self._observer is not None:
+            self._observer.skipped(self.bank)
         self.next_tick = after
 
     def _close_tick(self, tick: int, position: int) -> list[SurgeRow]:
@@ -236,6 +257,8 @@ class Watch:
         self._told[:n][hot_until <= at] = NOT_TOLD
         hot_until[scores.evidence >= self._hot] = at + COOLING_MS
         hot = np.flatnonzero(hot_until > at)
+        if self._observer is not None:
+            self._observer.closed(self.bank, start, observed, scores, hot)
         rows = self._rows(hot.tolist(), scores, start, start + self._bucket_ms, closed=True) if len(hot) else []
         observed[:] = 0
         return rows

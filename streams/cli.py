@@ -76,14 +76,14 @@ def kafka_option(command: _Command) -> _Command:
 json_option = click.option("--json", "json_output", is_flag=True, help="For programs.")
 
 
-def loaded() -> Loaded:
-    """The settings with the flags of this call. SettingsError."""
+def loaded(path: Path | None = None) -> Loaded:
+    """The settings with the flags of this call. path: of another file than the call's. SettingsError."""
     from streams import settings
 
     meta = click.get_current_context().meta
     address = meta.get("groundswell.kafka")
     flags = {} if address is None else {"kafka.address": address}
-    return settings.load(meta.get("groundswell.settings"), env=os.environ, flags=flags)
+    return settings.load(path or meta.get("groundswell.settings"), env=os.environ, flags=flags)
 
 
 class Verbs(click.Group):
@@ -268,18 +268,47 @@ def tail(from_start: bool, follow: bool, json_output: bool) -> int:
 Examples:
   groundswell backtest reports.csv
   groundswell backtest --json reports.ndjson.gz | jq .summary
+  groundswell backtest reports.csv --report out.html           pictures of each incident, to open in a browser
+  groundswell backtest reports.csv --labels known.csv          which known outages were found, how fast
+  groundswell backtest reports.csv --compare other.toml        what other settings would have told
 \b
 The alerts are those that the workers would have written, to the byte.
+known.csv begins with the line service,region,start,end; times are RFC 3339, region may be empty: any.
 """,
 )
 @click.argument("file", metavar="FILE|-")
+@click.option(
+    "--report",
+    type=click.Path(path_type=Path),
+    metavar="OUT.HTML",
+    help="Write a page to look at: one file, no script.",
+)
+@click.option(
+    "--labels", type=click.Path(path_type=Path), metavar="KNOWN.CSV", help="Known outages: say which were found."
+)
+@click.option(
+    "--compare",
+    type=click.Path(path_type=Path),
+    metavar="OTHER.TOML",
+    help="Other settings, B: say what they change. GROUNDSWELL_* variables and flags override both.",
+)
 @json_option
 @settings_option
-def backtest(file: str, json_output: bool) -> int:
+def backtest(file: str, report: Path | None, labels: Path | None, compare: Path | None, json_output: bool) -> int:
     """Say which alerts the reports of a file would have raised; without Kafka."""
     from streams import backtest as verb
 
-    return verb.run(loaded().settings, file, json_output=json_output)
+    ours = loaded()
+    other = None if compare is None else verb.Variant(str(compare), loaded(compare).settings)
+    return verb.run(
+        ours.settings,
+        file,
+        json_output=json_output,
+        name="defaults" if ours.path is None else str(ours.path),
+        report=report,
+        labels_file=labels,
+        other=other,
+    )
 
 
 @cli.command(

@@ -7,10 +7,10 @@ import time
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
-from detectors.alert import Alert
+from detectors.alert import Alert, millis
 from streams import tail
 from streams.console import out, safe
-from streams.telling import Telling, by_service, clock, millis, outage_sentences, span
+from streams.telling import Telling, by_service, clock, outage_sentences, span
 
 
 class Screen:

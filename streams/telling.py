@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 from rich.table import Table
 
-from detectors.alert import Alert, Severity, State
+from detectors.alert import Alert, Severity, State, millis
 from streams import story
 from streams.console import safe, table
 
@@ -112,11 +112,6 @@ def outage_sentences(telling: Telling) -> Iterator[str]:
         euro = f"{paid.euro:,.0f} euro at {story.EURO_A_CONTACT} each"
         yield f"It took {paid.contacts:,} contacts more than usual, {euro}, for an outage that was not its own."
         yield f"Published were {story.EXTRA_CONTACTS:,} contacts and about {story.EXTRA_COST_EURO:,} euro."
-
-
-def millis(time: str) -> int:
-    """Milliseconds since 1970 of an alert's time."""
-    return story.ms(datetime.fromisoformat(time))
 
 
 def clock(ms: int) -> str:

@@ -1,11 +1,15 @@
+import re
+
 import msgspec
 import pytest
 
 from detectors import alert
 from detectors.pipeline import Pipeline
 from streams import backtest
+from streams.fault import Fault
 from streams.feed import FeedError, plan
-from streams.settings import Settings
+from streams.labels import LabelError
+from streams.settings import IncidentRule, Settings
 from streams.tail import line
 
 #: 25 October 2022, 00:00 UTC, in seconds.
@@ -63,3 +67,96 @@ def test_reports_without_a_time_take_the_start_of_the_run(tmp_path, capfd):
 def test_a_file_that_cannot_be_read_is_a_fault(tmp_path):
     with pytest.raises(FeedError, match="No such file"):
         backtest.run(Settings(), tmp_path / "none.csv", json_output=True)
+
+
+# --- looking at a run ---
+
+LABELS = (
+    "service,region,start,end\n"
+    "whatsapp,,2022-10-25T06:00:00Z,2022-10-25T06:20:00Z\n"
+    "WhatsApp,,2022-10-25T02:00:00Z,2022-10-25T03:00:00Z\n"
+)
+
+
+@pytest.fixture
+def labels(tmp_path):
+    path = tmp_path / "known.csv"
+    path.write_text(LABELS)
+    return path
+
+
+def test_labels_follow_the_alerts_as_a_table(outage, labels, capfd):
+    assert backtest.run(Settings(), outage, json_output=False, labels_file=labels) == 0
+
+    output = capfd.readouterr().out.splitlines()
+    alerts = [line(alert.decode(value)).plain for value in expected(outage)]
+    assert output[: len(alerts)] == alerts
+    table = [each.split()[:2] for each in output[len(alerts) :]]
+    assert ["missed", "WhatsApp"] in table
+    assert ["found", "whatsapp"] in table
+    assert output[-1].startswith("found 1 of 2 known outages (50 %), delay ")
+    assert output[-1].endswith("; 0 false incidents, 0.0 a week")
+
+
+def test_labels_for_programs_are_one_last_line(outage, labels, capfdbinary):
+    backtest.run(Settings(), outage, json_output=True, labels_file=labels)
+
+    *alerts, last = capfdbinary.readouterr().out.splitlines()
+    assert alerts == expected(outage)
+    told = msgspec.json.decode(last)["labels"]
+    (found,) = told["found"]
+    assert found["incident"] == alert.decode(alerts[0]).id
+    assert 0 <= found["delay_seconds"] < 300
+    assert [each["start"] for each in told["missed"]] == ["2022-10-25T02:00:00Z"]
+    assert (told["false"], told["outside"], told["explained"]) == ([], [], 1)
+
+
+def test_settings_that_open_late_are_compared(outage, labels, capfd):
+    other = backtest.Variant("late.toml", Settings(incidents=IncidentRule(open_at=40.0)))
+
+    backtest.run(Settings(), outage, json_output=False, name="defaults", labels_file=labels, other=other)
+
+    output = capfd.readouterr()
+    assert output.err.count("1,922 rows in") == 2
+    assert "A is defaults, B is late.toml" in output.out
+    assert re.search(r"incidents\.open_at +2 +40", output.out)
+    assert re.search(r"in both +WhatsApp +2022-10-25 06:0\d:\d\d +\+\d+ min", output.out)
+    assert "A has 1 incident, B 1: 0 only in A, 0 only in B, 1 in both, 1 of these not the same" in output.out
+
+
+def test_settings_that_never_open_find_nothing(outage, labels, capfdbinary):
+    never = backtest.Variant("never.toml", Settings(incidents=IncidentRule(open_at=1e5)))
+
+    backtest.run(Settings(), outage, json_output=True, labels_file=labels, other=never)
+
+    told = msgspec.json.decode(capfdbinary.readouterr().out.splitlines()[-1])
+    assert len(told["labels"]["found"]) == 1
+    assert told["labels_b"]["found"] == []
+    assert [each["service"] for each in told["comparison"]["only_a"]] == ["WhatsApp"]
+    assert (told["comparison"]["only_b"], told["comparison"]["both"]) == ([], [])
+    assert [each["service"] for each in told["comparison"]["found_by_a_alone"]] == ["whatsapp"]
+
+
+def test_page_is_written_beside_the_same_alerts(outage, tmp_path, capfdbinary):
+    path = tmp_path / "out.html"
+
+    backtest.run(Settings(), outage, json_output=True, report=path)
+
+    output = capfdbinary.readouterr()
+    assert output.out.splitlines() == expected(outage)
+    assert b"out.html" in output.err
+    assert path.read_text().startswith("<!doctype html>")
+    assert [each.name for each in tmp_path.iterdir()] == ["out.html"]
+
+
+def test_pipe_cannot_be_compared():
+    with pytest.raises(Fault, match="only once"):
+        backtest.run(Settings(), "-", json_output=True, other=backtest.Variant("b", Settings()))
+
+
+def test_bad_label_is_told_before_the_file_is_read(tmp_path):
+    path = tmp_path / "known.csv"
+    path.write_text("service,region,start,end\nWhatsApp,,x,y\n")
+
+    with pytest.raises(LabelError, match="line 2"):
+        backtest.run(Settings(), tmp_path / "none.csv", json_output=True, labels_file=path)

@@ -228,6 +228,40 @@ def test_speed_that_is_none_is_refused(text):
         cli.Speed().convert(text, None, None)
 
 
+def test_backtest_takes_its_options_and_other_settings_under_the_same_variables(monkeypatch):
+    Path("a.ndjson").write_text('{"service":"a","time":1666656000}\n')
+    Path("known.csv").write_text("service,region,start,end\n")
+    Path("other.toml").write_text("[incidents]\nopen_at = 3\n")
+    monkeypatch.setenv("GROUNDSWELL_SURGE_SHIFT_HOURS", "7")
+
+    code, out, err = ran(
+        "backtest", "a.ndjson", "--json", "--report", "o.html", "--labels", "known.csv", "--compare", "other.toml"
+    )
+
+    assert (code, err.count("1 rows in")) == (0, 2)
+    assert json.loads(out)["comparison"] == {
+        "only_a": [], "only_b": [], "both": [], "found_by_a_alone": [], "found_by_b_alone": []
+    }  # fmt: skip
+    page = Path("o.html").read_text()
+    assert "<td>incidents.open_at</td><td>2</td><td>3</td>" in page
+    assert "surge.shift_hours</dt><dd>7" in page
+    assert "<td>surge.shift_hours" not in page
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "code", "told"),
+    [
+        ("--labels", "service\n", 1, "groundswell: labels file x needs one column named region\n"),
+        ("--compare", "[incidents]\nopen_at = -1\n", 2, "groundswell: setting incidents.open_at=-1 in x is out"),
+    ],
+)
+def test_bad_file_of_a_backtest_is_told(option, text, code, told, capsys):
+    Path("x").write_text(text)
+
+    assert cli.main(["backtest", "a.ndjson", option, "x"]) == code
+    assert capsys.readouterr().err.startswith(told)
+
+
 # --- output ---
 
 
