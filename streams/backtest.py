@@ -30,7 +30,7 @@ def run(settings: Settings, path: str | Path, *, json_output: bool) -> int:
         shown(feed.rows, lambda: feed.read) as moved,
     ):
         for records in feed:
-            for value in _read(pipeline, records, rules.reports_partitions, start_ms):
+            for value in read(pipeline, records, rules.reports_partitions, start_ms):
                 alerts += 1
                 _print(value, json_output=json_output)
             moved()
@@ -38,8 +38,8 @@ def run(settings: Settings, path: str | Path, *, json_output: bool) -> int:
     return 0
 
 
-def _read(pipeline: Pipeline, records: list[Record], partitions: int, stamp_ms: int) -> list[bytes]:
-    """The alerts that follow from the records, encoded."""
+def read(pipeline: Pipeline, records: list[Record], partitions: int, stamp_ms: int) -> list[bytes]:
+    """Read the feed's records, each in its partition; the alerts that follow, encoded. stamp_ms: their timestamp."""
     values: list[list[bytes]] = [[] for _ in range(partitions)]
     for record in records:
         values[record.partition].append(record.value)
