@@ -22,6 +22,7 @@ from streams.kafka import end_offsets
 from streams.seed import Outcome
 from streams.state import Kept
 from tests.pipeline import feeds, harness
+from tests.pipeline.runs import begin
 from tests.pipeline.test_tweets import groundswell
 
 HOURS = 6.0
@@ -91,8 +92,9 @@ async def test_damaged_snapshots_are_refused_and_the_alerts_stay_the_same(stage:
     async with harness.workers(scene) as start:
         worker = start()
         await worker.ready()
+        await begin(scene, feed)
         # Twice, so that each partition has a snapshot and the one before it.
-        await harness.send(scene, feed[: at // 2])
+        await harness.send(scene, feed[scene.partitions : at // 2])
         await settled(scene, ())
         await harness.send(scene, feed[at // 2 : at])
         await settled(scene, before)
