@@ -245,9 +245,9 @@ Examples:
   groundswell seed history.ndjson.gz
   zcat exports/*.gz | groundswell seed -
 \b
-The workers then know what is usual from the first minute, as if they had read the file's reports from the topic, but no
-alert of that time goes out. Needs the topics, stopped workers, and the time in each row. Reports that are in the topic
-already are read after the file's: it has to end before them.
+The workers then know what is usual from the first minute, as if they had read these reports from
+the topic, but no alert of that time goes out. Needs the topics, no running worker, and the time in
+each row. Reports that are in the topic already are read after the file's: it has to end before them.
 """,
 )
 @click.argument("file", metavar="FILE|-")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from bisect import bisect_right
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,8 +23,10 @@ from streams.kafka import begin_offsets, client_options, end_offsets, records_of
 from streams.progress import shown
 from streams.settings import Settings
 
-#: Reports at the start of each partition among which the oldest is looked for.
+#: Reports at the start of each partition that are compared with the end of the history.
 FIRST_REPORTS = 500
+#: So large a part of them may be older than it: stragglers, which are late without a history, too.
+STRAGGLERS = 0.1
 #: A block is up to half a megabyte: a batch of the producer has room for one.
 BATCH_BYTES = 1024 * 1024
 #: How long a broker may take to give the first reports of a partition that has some.
@@ -56,14 +59,14 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
 class Ground(msgspec.Struct, frozen=True):
     """Where the workers will go on: offsets in `reports`, `report-counts` and `surges`, by partition.
 
-    first: time of the oldest report that waits in the reports topic, ms; None where none does.
+    waiting: times of the first reports of each partition that wait in the reports topic, ms, sorted.
     old: keys of the state that is there, by topic and partition.
     """
 
     reports: list[int]
     counts: list[int]
     surges: int
-    first: int | None
+    waiting: list[int]
     old: list[tuple[str, int, bytes]]
 
 
@@ -74,11 +77,11 @@ def run(settings: Settings, path: str | Path, *, replace: bool, json_output: boo
     the fault says so.
     """
     began = time.monotonic()
-    history = _History(settings, path, asyncio.run(survey(settings, replace=replace)).first)
+    history = _History(settings, path, asyncio.run(survey(settings, replace=replace)).waiting)
     history.read()
     # Reading took its time: what was true before may not be any more.
     ground = asyncio.run(survey(settings, replace=replace))
-    history.refuse_overlap(ground.first)
+    history.refuse_overlap(ground.waiting)
     state_bytes = asyncio.run(_write(settings, ground, history.pipeline.learned(ground.reports)))
     outcome = history.outcome(state_bytes, time.monotonic() - began)
     if json_output:
@@ -105,12 +108,12 @@ def _told(outcome: Outcome) -> Iterator[str]:
 class _History:
     """A file on its way through the pipeline."""
 
-    def __init__(self, settings: Settings, path: str | Path, topic_first: int | None) -> None:
+    def __init__(self, settings: Settings, path: str | Path, waiting: list[int]) -> None:
         self.pipeline = Pipeline(settings.rules())
         self._rules = settings.rules()
         self._reports = topics.names(settings).reports
         self._path = path
-        self._topic_first = topic_first
+        self._waiting = waiting
         self._rows = 0
         self._first: int | None = None
         self._last: int | None = None
@@ -150,17 +153,19 @@ class _History:
         if times:
             self._first = min(times) if self._first is None else min(self._first, min(times))
             self._last = max(times) if self._last is None else max(self._last, max(times))
-            self.refuse_overlap(self._topic_first)
+            self.refuse_overlap(self._waiting)
 
-    def refuse_overlap(self, topic_first: int | None) -> None:
-        """SeedError where the history goes on after the oldest report that waits in the topic."""
-        if topic_first is None or self._last is None or self._last < topic_first:
+    def refuse_overlap(self, waiting: list[int]) -> None:
+        """SeedError where the history goes on after reports that wait in the topic, a few stragglers aside."""
+        older = 0 if self._last is None else bisect_right(waiting, self._last)
+        stragglers = int(STRAGGLERS * len(waiting))
+        if older <= stragglers or self._last is None:
             return
         raise SeedError(
-            f"{self._path} and topic {self._reports} overlap: the topic has reports from {utc(topic_first)} on",
-            f"The file has one of {utc(self._last)}. Workers read the topic from its start, after the history: "
-            "what is older than the history's end would be late.",
-            f"Give a file that ends before {utc(topic_first)}, or let the topic begin after it.",
+            f"{self._path} and topic {self._reports} overlap",
+            f"The file has a report of {utc(self._last)}, {older:,} of the first {len(waiting):,} reports in the topic "
+            "are not newer. Workers read them after the history, and would reject them as late.",
+            f"Give a file that ends before {utc(waiting[stragglers])}, or let the topic begin after it.",
         )
 
     def outcome(self, state_bytes: int, seconds: float) -> Outcome:
@@ -223,7 +228,7 @@ async def _survey(settings: Settings, *, replace: bool) -> Ground:
         reports=[begins[tp] for tp in reports],
         counts=[ends[tp] for tp in counts],
         surges=ends[surges],
-        first=await _first_report(settings, {tp: ends[tp] for tp in waiting}) if waiting else None,
+        waiting=await _first_times(settings, {tp: ends[tp] for tp in waiting}) if waiting else [],
         old=await _keys(settings, old) if old else [],
     )
 
@@ -239,8 +244,8 @@ async def _refuse_workers(settings: Settings) -> None:
         )
 
 
-async def _first_report(settings: Settings, ends: dict[TopicPartition, int]) -> int | None:
-    """Time of the oldest of the first reports of these partitions, ms; None if none of those records is a report."""
+async def _first_times(settings: Settings, ends: dict[TopicPartition, int]) -> list[int]:
+    """Times of the first reports of these partitions, ms, sorted."""
     rules = settings.rules()
     consumer = AIOKafkaConsumer(**client_options(settings), group_id=None, enable_auto_commit=False)
     await consumer.start()
@@ -261,7 +266,7 @@ async def _first_report(settings: Settings, ends: dict[TopicPartition, int]) -> 
                         times.append(ms)
     finally:
         await consumer.stop()
-    return min(times, default=None)
+    return sorted(times)
 
 
 async def _keys(settings: Settings, partitions: list[TopicPartition]) -> list[tuple[str, int, bytes]]:

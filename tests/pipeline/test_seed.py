@@ -17,6 +17,7 @@ from detectors.pipeline import Pipeline
 from detectors.series import Series
 from detectors.snapshot import Whole, join
 from detectors.watch import SavedWatch
+from streams import cluster, topics
 from streams import feed as file_feed
 from streams.kafka import end_offsets
 from streams.seed import Outcome
@@ -82,6 +83,43 @@ async def test_history_from_the_topic_and_seeded_history_end_in_the_same_state_a
 
 
 @pytest.mark.timeout(300)
+async def test_history_seeded_in_place_of_what_was_learned_comes_before_the_reports_of_the_topic(
+    stage: harness.Stage,
+) -> None:
+    scene = await stage.set_scene()
+    history, later = cut(stage.folder / "history.ndjson", scene.partitions)
+    later = later[200:]
+    _, to_come = decided(scene, history, later)
+
+    async with harness.workers(scene) as start:
+        worker = start()
+        await worker.ready()
+        await harness.send(scene, later)
+        await settled(scene, ())
+        assert await worker.stop() == 0
+        before = len(await harness.read(scene, scene.topics.alerts))
+        await harness.wait_until(lambda: nobody_in_the_group(scene), 30, "the worker that was stopped was forgotten")
+        await groundswell(scene, "seed", "--replace", str(history))
+
+        again = start()
+        await again.ready()
+        await harness.wait_until(lambda: as_many_more(scene, before, to_come), 60, f"{len(to_come)} alerts were there")
+        await settled(scene, ())
+        assert await again.stop() == 0
+
+    alerts = [record.value for record in await harness.read(scene, scene.topics.alerts)]
+    assert alerts[before:] == to_come
+
+
+async def nobody_in_the_group(scene: harness.Scene) -> bool:
+    return await cluster.group_members(scene.settings, topics.app_id(scene.settings)) == 0
+
+
+async def as_many_more(scene: harness.Scene, before: int, alerts: Sequence[bytes]) -> bool:
+    return len(await harness.read(scene, scene.topics.alerts)) >= before + len(alerts)
+
+
+@pytest.mark.timeout(300)
 async def test_damaged_snapshots_are_refused_and_the_alerts_stay_the_same(stage: harness.Stage) -> None:
     scene = await stage.set_scene()
     feed = feeds.outage(7, partitions=scene.partitions, hours=HOURS)
@@ -138,8 +176,8 @@ def decided(scene: harness.Scene, history: Path, later: harness.Feed) -> tuple[l
     said: list[list[bytes]] = []
     for records in (list(file_feed.plan(history, scene.partitions)), later):
         said.append([])
-        for begin in range(0, len(records), harness.PORTION):
-            for partition, values in harness.by_partition(records[begin : begin + harness.PORTION]).items():
+        for first in range(0, len(records), harness.PORTION):
+            for partition, values in harness.by_partition(records[first : first + harness.PORTION]).items():
                 said[-1] += pipeline.read(partition, values, [NOW] * len(values))
     return said[0], said[1]
 

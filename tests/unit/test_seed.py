@@ -229,9 +229,24 @@ async def test_reports_that_wait_in_the_topic_have_to_come_after_the_history(set
 
     fault = await refused(settings, history)
 
-    assert fault.fact.endswith(f"topic {name.reports} overlap: the topic has reports from 2022-10-25T00:50:00Z on")
+    assert fault.fact.endswith(f"and topic {name.reports} overlap")
+    assert "1 of the first 2 reports in the topic are not newer" in fault.detail
     assert "before 2022-10-25T00:50:00Z" in fault.hint
     assert await nothing_written(settings)
+
+
+async def test_few_stragglers_among_the_reports_that_wait_are_no_overlap(settings, history):
+    name = topics.names(settings)
+    for second in (10, 0, *range(-72_000, -71_980), 20, 30):
+        await send(settings, name.reports, msgspec.json.encode({"service": "TIM", "time": DAY + 72_000 + second}))
+
+    fault = await refused(settings, history)
+    assert "20 of the first 24 reports" in fault.detail
+
+    for second in range(200):
+        await send(settings, name.reports, msgspec.json.encode({"service": "TIM", "time": DAY + 72_000 + second}))
+
+    assert await seeded(settings, history) == 0
 
 
 async def test_reports_that_wait_in_the_topic_and_come_after_the_history_are_read_after_it(settings, history):
