@@ -47,7 +47,7 @@ class Array(msgspec.Struct, frozen=True, array_like=True):
         """ValueError where the bytes do not fit; arrays of objects are refused: a changelog is not to be trusted."""
         try:
             dtype = np.dtype(self.dtype)
-        except TypeError as error:
+        except (TypeError, SyntaxError) as error:
             raise ValueError(f"no array: {error}") from error
         if dtype.hasobject:
             raise ValueError("arrays of objects are not read")

@@ -7,9 +7,10 @@ the counts so far: detect takes the message that reaches furthest, so a report t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol, TypeVar
+from typing import Annotated, Protocol, TypeVar
 
 import msgspec
+from msgspec import Meta
 
 from detectors.report import Reason, Rejected, Report, decode, identify, parse, time_ms
 from detectors.rules import Rules
@@ -73,10 +74,15 @@ decode_counts = msgspec.msgpack.Decoder(ChunkCounts).decode
 class Position(msgspec.Struct, frozen=True, array_like=True):
     """Where to go on reading an input partition, and with which watermark, so that a restart decides the same."""
 
-    offset: int
-    watermark: int
-    delay: float
+    offset: Annotated[int, Meta(ge=0)]
+    watermark: Annotated[int, Meta(ge=NEVER)]
+    delay: Annotated[float, Meta(ge=0)]
     live: bool
+
+
+encode_position = msgspec.msgpack.Encoder().encode
+#: ValueError where it is no position.
+decode_position = msgspec.msgpack.Decoder(Position).decode
 
 
 class _Spelling:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import groupby
 
 import msgspec
@@ -10,12 +11,15 @@ import numpy as np
 from detectors.counts import HOUR_MS, ChunkCounts
 from detectors.rules import Policy, Rules
 from detectors.series import OVERFLOW, Names, Series
+from detectors.snapshot import Mismatch
 from detectors.surges import SurgeRecord, SurgeRow, Tick, cut
 from detectors.watch import Cap, Observer, SavedWatch, Watch
 from detectors.watermark import NEVER
 
 #: Event time closed in one step at most, so that a long way to go leaves room for others in between.
 STEP_MS = 6 * HOUR_MS
+#: Of what `Detection.save` writes: another number for whatever today's `restore` could not go on from.
+STATE_VERSION = 1
 #: Hours remembered before those that no watch needs any more are forgotten.
 _HOURS_KEPT = 2_000
 
@@ -36,6 +40,7 @@ class Input(msgspec.Struct, array_like=True):
 class Saved(msgspec.Struct, frozen=True, array_like=True):
     """A partition of detect in a snapshot."""
 
+    version: int
     partitions: int
     inputs: list[Input | None]
     marks: list[int]
@@ -45,8 +50,15 @@ class Saved(msgspec.Struct, frozen=True, array_like=True):
     watches: list[SavedWatch]
 
 
+class _Version(msgspec.Struct, frozen=True, array_like=True):
+    """What any version of `Saved` begins with."""
+
+    version: int
+
+
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Saved).decode
+_decode_version = msgspec.msgpack.Decoder(_Version).decode
 
 
 class Detection:
@@ -174,11 +186,22 @@ class Detection:
             self._hours = {hour for hour in self._hours if hour >= min(need, until) // HOUR_MS - 1}
         return cut(SurgeRecord(self.partition, self.rules.partitions, until, ticks))
 
+    def restart(self, starts: Sequence[int]) -> None:
+        """The log of reports begins anew, at `starts` of the input partitions; all that is known by now stays.
+
+        So what is older than the reports known by now is late in the new log, too.
+        """
+        for partition, start in enumerate(starts):
+            before = self.inputs[partition]
+            if before is not None:
+                self.inputs[partition] = Input(start, start, before.clears)
+
     def save(self) -> bytes:
         """The whole state, for a snapshot."""
         watches = [watch.save() for _, watch in sorted(self._watches.items())]
         return _encode(
             Saved(
+                STATE_VERSION,
                 self.rules.partitions,
                 self.inputs,
                 self._marks,
@@ -193,15 +216,18 @@ class Detection:
     def restore(cls, rules: Rules, partition: int, data: bytes) -> Detection:
         """The state of `save`, under today's rules: going on from it gives what going on without a stop had given.
 
-        A bank whose bucket length or detector changed starts anew. ValueError if the data is no snapshot or was made
-        for other numbers of partitions.
+        A bank whose bucket length or detector changed starts anew. ValueError if the data is no such state; Mismatch if
+        it was made by another version or for other numbers of partitions.
         """
         try:
+            version = _decode_version(data).version
+            if version != STATE_VERSION:
+                raise Mismatch(f"the state is of version {version}, this program goes on from version {STATE_VERSION}")
             saved = _decode(data)
         except msgspec.MsgspecError as error:
-            raise ValueError(f"not a snapshot of detect: {error}") from error
+            raise ValueError(f"no state of detect: {error}") from error
         if saved.partitions != rules.partitions or len(saved.inputs) != rules.reports_partitions:
-            raise ValueError(
+            raise Mismatch(
                 f"the state was made for {saved.partitions} partitions of report-counts and {len(saved.inputs)} of "
                 f"reports, the settings say {rules.partitions} and {rules.reports_partitions}"
             )

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 
 from detectors.alert import Alert, Course, Severity, State, summary, utc
 from detectors.series import Names
+from detectors.snapshot import Mismatch
 from detectors.source import SourceRule
 from detectors.surges import SurgeRecord, SurgeRow
 
@@ -395,8 +396,15 @@ class JudgeState(msgspec.Struct, frozen=True):
     not_opened: int
 
 
+class _Version(msgspec.Struct, frozen=True):
+    """What any version of JudgeState has."""
+
+    version: int
+
+
 _encode_state = msgspec.msgpack.Encoder().encode
 _decode_state = msgspec.msgpack.Decoder(JudgeState).decode
+_decode_version = msgspec.msgpack.Decoder(_Version).decode
 
 Key = tuple[str, str]
 
@@ -664,15 +672,21 @@ class Judge:
 
     @classmethod
     def from_state(cls, rule: IncidentRule, partitions: int, state: bytes) -> Self:
-        """The judge that `to_state` described. ValueError where it has another version or number of partitions."""
+        """The judge that `to_state` described. ValueError where the data is no such state.
+
+        Mismatch where it has another version or number of partitions.
+        """
         try:
+            version = _decode_version(state).version
+            if version != STATE_VERSION:
+                raise Mismatch(f"the state is of version {version}, this program goes on from version {STATE_VERSION}")
             saved = _decode_state(state)
-        except msgspec.DecodeError as error:
-            raise ValueError(f"this is no state of a judge: {error}") from None
-        if saved.version != STATE_VERSION or len(saved.reached) != partitions:
-            raise ValueError(
-                f"a judge's state of version {saved.version} with {len(saved.reached)} partitions, where version"
-                f" {STATE_VERSION} with {partitions} is wanted; set the partitions back, or follow `groundswell topics`"
+        except msgspec.MsgspecError as error:
+            raise ValueError(f"no state of a judge: {error}") from error
+        if len(saved.reached) != partitions:
+            raise Mismatch(
+                f"the state was made for {len(saved.reached)} partitions of report-counts, "
+                f"the settings say {partitions}"
             )
         judge = cls(rule, partitions)
         judge.not_opened = saved.not_opened

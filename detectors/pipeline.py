@@ -6,8 +6,10 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import msgspec
+
 from detectors import alert
-from detectors.counts import BEGIN, ChunkCounts, NameCache, PartitionCounter
+from detectors.counts import BEGIN, ChunkCounts, NameCache, PartitionCounter, Position
 from detectors.detection import Detection
 from detectors.incident import Judge
 from detectors.report import Reason
@@ -21,6 +23,14 @@ class PlainRecord(NamedTuple):
     offset: int
     timestamp: int
     value: bytes | None
+
+
+class Learned(NamedTuple):
+    """What the stages know. ingest: by partition of `reports`; detect: by partition of `report-counts`, as saved."""
+
+    ingest: list[Position]
+    detect: list[bytes]
+    judge: bytes
 
 
 class Pipeline:
@@ -66,6 +76,33 @@ class Pipeline:
                 counter.seal()
         self.counted += counter.counted - before
         return alerts
+
+    @property
+    def series(self) -> int:
+        """Series watched, overflow series among them."""
+        return sum(detection.series for detection in self._detections)
+
+    @property
+    def overflowed(self) -> int:
+        """Reports counted in overflow series."""
+        return sum(detection.overflowed for detection in self._detections)
+
+    @property
+    def open_incidents(self) -> int:
+        """Incidents that are open now."""
+        return sum(self._judge.open_by_severity().values())
+
+    def learned(self, starts: Sequence[int]) -> Learned:
+        """What stages go on from that read what comes next in a log of its own, from `starts` of its partitions on.
+
+        The alerts that follow are those that reading on here had given. Call it last: the pipeline's own log is over.
+        """
+        positions = []
+        for counter, start in zip(self._counters, starts, strict=True):
+            positions.append(msgspec.structs.replace(counter.seal(), offset=start))
+        for detection in self._detections:
+            detection.restart(starts)
+        return Learned(positions, [detection.save() for detection in self._detections], self._judge.to_state())
 
     def _detect(self, messages: list[ChunkCounts]) -> list[bytes]:
         alerts: list[bytes] = []

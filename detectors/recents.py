@@ -74,8 +74,10 @@ class Recents:
     def restore(cls, bucket_seconds: int, size: int, arrays: dict[str, NDArray[np.generic]]) -> Recents:
         """Rings from `arrays`. ValueError where the shapes do not fit."""
         rings = cls(bucket_seconds)
+        if arrays.keys() != {"observed", "expected"}:
+            raise ValueError(f"arrays of rings are {sorted(arrays)}")
         observed, expected = arrays["observed"], arrays["expected"]
-        if observed.shape != expected.shape or observed.shape[0] > BUCKETS or observed.shape[1] != size:
+        if observed.shape != expected.shape or observed.shape[:1] > (BUCKETS,) or observed.shape[1:] != (size,):
             raise ValueError(f"rings of shape {observed.shape} and {expected.shape} for {size} series")
         rings.grow(size)
         rings.filled = len(observed)

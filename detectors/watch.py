@@ -336,6 +336,8 @@ class Watch:
         watch.rows = {series: row for row, series in enumerate(saved.series)}
         watch._grow(n)
         own = unpack(saved.own)
+        if own.keys() != {"partial", "expected", "hot_until", "told"}:
+            raise ValueError(f"arrays of a watch are {sorted(own)}")
         watch._partial[:n], watch._expected[:n] = own["partial"], own["expected"]
         watch._hot_until[:n], watch._told[:n] = own["hot_until"], own["told"]
         cap.taken += n - (watch._overflow in watch.rows)

@@ -17,6 +17,7 @@ import structlog
 from faust.types import TP
 from prometheus_client import CollectorRegistry
 
+from detectors.snapshot import Mismatch
 from streams import log as logs
 from streams import tail, topics
 from streams.detect import Detect
@@ -43,6 +44,17 @@ BATCH_BYTES = 1024 * 1024
 REQUEST_BYTES = topics.SURGES_BYTES
 #: More than the records of a few fetches, which are too many for Python's 700 to be worth a look.
 YOUNG_OBJECTS = 100_000
+
+# What happens where a partition has no snapshot that can be used.
+_INGEST_ANEW = (
+    "reports are read again from the earliest that the topic keeps; what is counted already is not counted again, "
+    "what is rejected goes to the dead letters again"
+)
+_DETECT_ANEW = (
+    "detection learns anew from the earliest counts that report-counts keeps; what `groundswell seed` brought is lost: "
+    "to have it back, stop the workers and seed again with --replace"
+)
+_JUDGE_ANEW = "incidents are judged anew from the earliest surges that the topic keeps; their alerts come again"
 
 log = structlog.get_logger(__name__)
 
@@ -80,13 +92,25 @@ class App(faust.App):  # type: ignore[misc]
         self._served: Served | None = None
         self._revoked_at = monotonic()
         rules, names = settings.rules(), topics.names(settings)
-        seconds = settings.state.snapshot_seconds
-        detect_state = StateTable(self, "detect-state", rules.partitions, seconds)
-        judge_state = StateTable(self, "judge-state", 1, seconds)
+        states = {
+            stage: StateTable(
+                self,
+                stage,
+                partitions,
+                seconds=settings.state.snapshot_seconds,
+                anew=anew,
+                metrics=self.metrics,
+            )
+            for stage, partitions, anew in (
+                ("ingest", rules.reports_partitions, _INGEST_ANEW),
+                ("detect", rules.partitions, _DETECT_ANEW),
+                ("judge", 1, _JUDGE_ANEW),
+            )
+        }
         self._stages: dict[str, Ingest | Detect | JudgeStage] = {
-            names.reports: Ingest(self, rules, names, self.metrics, self.health),
-            names.counts: Detect(self, rules, names, detect_state, self.metrics, self.health),
-            names.surges: JudgeStage(self, rules, names, judge_state, self.metrics, self.health),
+            names.reports: Ingest(self, rules, names, states["ingest"], self.metrics, self.health),
+            names.counts: Detect(self, rules, names, states["detect"], self.metrics, self.health),
+            names.surges: JudgeStage(self, rules, names, states["judge"], self.metrics, self.health),
         }
 
         transport: Transport = self.transport
@@ -197,8 +221,7 @@ class _Checked:
         try:
             positions = await self._stage.resume(assigned)
             await self._app.check_ends(self._topic, positions)
-        except ValueError as error:
-            # The state of another version, or of other settings.
+        except Mismatch as error:
             await self._app.end(
                 Fault(
                     f"the state behind topic {self._topic} cannot be taken up",

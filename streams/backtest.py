@@ -154,7 +154,7 @@ def _play(
         shown(feed.rows, lambda: feed.read) as moved,
     ):
         for records in feed:
-            for value in _read(pipeline, records, rules.reports_partitions, stamp_ms):
+            for value in read(pipeline, records, rules.reports_partitions, stamp_ms):
                 alerts += 1
                 take(value)
             if look is not None:
@@ -164,8 +164,8 @@ def _play(
     return feed, pipeline
 
 
-def _read(pipeline: Pipeline, records: list[Record], partitions: int, stamp_ms: int) -> list[bytes]:
-    """The alerts that follow from the records, encoded."""
+def read(pipeline: Pipeline, records: list[Record], partitions: int, stamp_ms: int) -> list[bytes]:
+    """Read the feed's records, each in its partition; the alerts that follow, encoded. stamp_ms: their timestamp."""
     values: list[list[bytes]] = [[] for _ in range(partitions)]
     for record in records:
         values[record.partition].append(record.value)

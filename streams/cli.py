@@ -238,6 +238,31 @@ def send(file: str, speed: float | None, json_output: bool) -> int:
 
 
 @cli.command(
+    short_help="Learn from past reports before the first worker starts.",
+    epilog="""
+\b
+Examples:
+  groundswell seed history.ndjson.gz
+  zcat exports/*.gz | groundswell seed -
+\b
+The workers then know what is usual from the first minute, as if they had read these reports from
+the topic, but no alert of that time goes out. Needs the topics, no running worker, and the time in
+each row. Reports that are in the topic already are read after the file's: it has to end before them.
+""",
+)
+@click.argument("file", metavar="FILE|-")
+@click.option("--replace", is_flag=True, help="Give up what the workers have learned so far.")
+@json_option
+@settings_option
+@kafka_option
+def seed(file: str, replace: bool, json_output: bool) -> int:
+    """Write the state that the past reports of a file (NDJSON, CSV or Parquet, also gzipped) leave behind."""
+    from streams import seed as verb
+
+    return verb.run(loaded().settings, file, replace=replace, json_output=json_output)
+
+
+@cli.command(
     short_help="Show the alerts as they come.",
     epilog="""
 \b

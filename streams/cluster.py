@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Collection
 from typing import ClassVar
 
@@ -10,11 +11,15 @@ from aiokafka.errors import for_code
 from aiokafka.protocol.admin import DescribeGroupsRequest_v3, DescribeGroupsResponse_v3
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.coordination import FindCoordinatorRequest
+from aiokafka.protocol.group import HeartbeatRequest
 from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
 from streams.kafka import KafkaError
 from streams.reach import connected, greet
 from streams.settings import Settings
+
+#: How long the brokers may take to find the group: the first one of a cluster needs a topic made first.
+GROUP_SECONDS = 15.0
 
 #: Rights by their bit in Kafka's answers (org.apache.kafka.common.acl.AclOperation).
 _RIGHTS = {3: "read", 4: "write", 5: "create", 6: "delete", 7: "alter", 8: "describe", 10: "describe configs"}
@@ -84,24 +89,54 @@ async def look(settings: Settings, topics: Collection[str]) -> Cluster:
 
 async def group_rights(settings: Settings, group: str) -> frozenset[str] | None:
     """What we may do with a consumer group; None where it is not told. Raises Unreachable and aiokafka's errors."""
-    async with connected(settings) as connection:
-        coordinator = await connection.send(FindCoordinatorRequest(group, 0))
-    if coordinator.error_code == _GROUP_FORBIDDEN:
+    described = await _describe(settings, group)
+    if described == _GROUP_FORBIDDEN:
         return frozenset()
     # A young cluster makes the topic that holds the groups only now.
+    return None if isinstance(described, int) else described.rights
+
+
+async def group_members(settings: Settings, group: str) -> int:
+    """How many consumers are in a group. One that was killed counts until its session is over.
+
+    KafkaError where the brokers do not tell within GROUP_SECONDS; raises Unreachable and aiokafka's errors.
+    """
+    try:
+        async with asyncio.timeout(GROUP_SECONDS):
+            while isinstance(described := await _describe(settings, group), int):
+                if described == _GROUP_FORBIDDEN:
+                    raise KafkaError(
+                        f"we may not see group {group}", hint="Ask for the rights to read and describe it."
+                    )
+                await asyncio.sleep(0.2)
+    except TimeoutError:
+        raise KafkaError(
+            f"the brokers do not tell who is in group {group}", hint="Look at the brokers' health."
+        ) from None
+    return described.members
+
+
+class _Group(msgspec.Struct, frozen=True):
+    members: int
+    rights: frozenset[str] | None
+
+
+async def _describe(settings: Settings, group: str) -> _Group | int:
+    """The group, or the error code."""
+    async with connected(settings) as connection:
+        coordinator = await connection.send(FindCoordinatorRequest(group, 0))
     if coordinator.error_code:
-        return None
+        return int(coordinator.error_code)
     connection = await greet(settings, coordinator.host, coordinator.port)
     try:
+        if settings.kafka.embedded:
+            # It looks for members that are gone only when a member is heard of, be it nobody.
+            await connection.send(HeartbeatRequest(group, 0, "nobody"))
         answer = await connection.send(_DescribeGroups([group]))
     finally:
         connection.close()
-    for code, _, _, _, _, _, rights in answer.groups:
-        if code == _GROUP_FORBIDDEN:
-            return frozenset()
-        if code == 0:
-            return _rights(rights)
-    return None
+    [(code, _, _, _, _, members, rights)] = answer.groups
+    return int(code) if code else _Group(len(members), _rights(rights))
 
 
 def _rights(bits: int) -> frozenset[str] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
+from functools import partial
 from time import time
 from typing import Any
 
@@ -61,11 +62,8 @@ class Detect:
         async with self._lock:
             self.release(assigned)
             for partition in assigned - self._lanes.keys():
-                kept = self._state.load(partition)
-                if kept is None:
-                    detection, offset = Detection(self._rules, partition), 0
-                else:
-                    detection, offset = Detection.restore(self._rules, partition, kept.data), kept.offset
+                kept = self._state.load(partition, partial(Detection.restore, self._rules, partition))
+                detection, offset = kept or (Detection(self._rules, partition), 0)
                 self._lanes[partition] = _Lane(partition, detection, offset)
                 log.info("partition taken up", stage=STAGE, partition=partition, offset=offset, series=detection.series)
             return self.positions()

@@ -8,18 +8,27 @@ from time import monotonic, time
 from typing import Any
 
 import faust
-import msgspec
 import structlog
 from aiokafka.errors import KafkaError
 from faust.types import TP
 
-from detectors.counts import BEGIN, CHUNK_OFFSETS, NameCache, PartitionCounter, Position, encode
+from detectors.counts import (
+    BEGIN,
+    CHUNK_OFFSETS,
+    NameCache,
+    PartitionCounter,
+    Position,
+    decode_position,
+    encode,
+    encode_position,
+)
 from detectors.rules import Rules
 from detectors.watermark import NEVER
 from streams import dead_letter
 from streams.health import Health
 from streams.metrics import Metrics
 from streams.outbox import Outbox
+from streams.state import StateTable
 from streams.topics import Topics
 
 #: Counts of a chunk that is not full yet go on so often; it is also how often an idle partition's watermark moves.
@@ -29,8 +38,6 @@ FLUSH_REPORTS = CHUNK_OFFSETS // 4
 STAGE = "ingest"
 
 log = structlog.get_logger(__name__)
-_encode_position = msgspec.msgpack.Encoder().encode
-_decode_position = msgspec.msgpack.Decoder(Position).decode
 
 
 class _Lane:
@@ -49,25 +56,28 @@ class _Lane:
 class Ingest:
     """The stage behind `reports`. Its table keeps for each input partition where to go on, and with which watermark."""
 
-    def __init__(self, app: faust.App, rules: Rules, topics: Topics, metrics: Metrics, health: Health) -> None:
+    def __init__(
+        self, app: faust.App, rules: Rules, topics: Topics, state: StateTable, metrics: Metrics, health: Health
+    ) -> None:
         self._app = app
         self._rules = rules
         self._topics = topics
+        self._state = state
         self._metrics = metrics
         self._health = health
         self._names = NameCache(rules)
         self._outbox = Outbox(app)
         self._lanes: dict[int, _Lane] = {}
         self._lock = asyncio.Lock()
-        self._table = app.Table("ingest-state", partitions=rules.reports_partitions, key_type=bytes, value_type=bytes)
 
     async def resume(self, assigned: frozenset[int]) -> Mapping[int, int]:
         """Take up newly assigned partitions where their last sealed chunk ended, let go of the others."""
         async with self._lock:
             self.release(assigned)
             for partition in assigned - self._lanes.keys():
-                kept = self._table.data.pop(b"%d" % partition, None)
-                position = _decode_position(kept) if kept else BEGIN
+                # Without a state all is read again, which changes no count: detect knows those chunks.
+                kept = self._state.load(partition, decode_position)
+                position = BEGIN if kept is None else kept[0]
                 self._lanes[partition] = _Lane(partition, PartitionCounter(self._names, partition, position))
             return self.positions()
 
@@ -148,11 +158,12 @@ class Ingest:
         lane.told_records = lane.counter.watermark.event != NEVER
 
     async def _keep(self, lane: _Lane, position: Position) -> None:
-        """Keep where to go on. What came before has to be with the broker already."""
+        """Keep where to go on. What came before has to be with the broker already. One block: nothing to wait for."""
         if not self._holds(lane):
             return
-        topic = self._table.changelog_topic.get_topic_name()
-        await self._outbox.put(topic, lane.partition, _encode_position(position), key=b"%d" % lane.partition)
+        records = self._state.snapshot(lane.partition, position.offset, encode_position(position))
+        for key, block in records:
+            await self._outbox.put(self._state.topic, lane.partition, block, key=key)
 
     async def run(self) -> None:
         """Send what is due and move idle partitions on, until cancelled."""

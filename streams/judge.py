@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from time import time
 from typing import Any
 
@@ -55,12 +56,9 @@ class JudgeStage:
             if not assigned:
                 return {}
             if self._judge is None:
-                kept = self._state.load(0)
                 incidents, partitions = self._rules.incidents, self._rules.partitions
-                if kept is None:
-                    self._judge, self._upto = Judge(incidents, partitions), 0
-                else:
-                    self._judge, self._upto = Judge.from_state(incidents, partitions, kept.data), kept.offset
+                kept = self._state.load(0, partial(Judge.from_state, incidents, partitions))
+                self._judge, self._upto = kept or (Judge(incidents, partitions), 0)
                 self._kept, self._refused = self._upto, self._judge.not_opened
                 log.info("partition taken up", stage=STAGE, partition=0, offset=self._upto)
                 self._tell(self._judge)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import Collection
+from collections.abc import AsyncIterator, Collection
 from typing import Any, NoReturn
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.structs import ConsumerRecord
 
 from streams.fault import Fault
 from streams.settings import KafkaSettings, Settings, brokers
@@ -85,6 +86,35 @@ async def end_offsets(settings: Settings, partitions: Collection[TopicPartition]
         async with asyncio.timeout(END_SECONDS):
             said = await consumer.end_offsets(list(partitions))
             return await _corrected(consumer, said) if settings.kafka.embedded else said
+    finally:
+        await consumer.stop()
+
+
+async def begin_offsets(settings: Settings, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+    """The offset of the first record that each partition keeps, or will get. Raises as `end_offsets`."""
+    consumer = AIOKafkaConsumer(**client_options(settings), group_id=None, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        async with asyncio.timeout(END_SECONDS):
+            begins: dict[TopicPartition, int] = await consumer.beginning_offsets(list(partitions))
+            return begins
+    finally:
+        await consumer.stop()
+
+
+async def records_of(settings: Settings, partitions: Collection[TopicPartition]) -> AsyncIterator[ConsumerRecord]:
+    """All records that the partitions keep now, those of a partition in their order. Raises as `end_offsets`."""
+    ends = await end_offsets(settings, partitions)
+    consumer = AIOKafkaConsumer(**client_options(settings), group_id=None, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        consumer.assign(list(partitions))
+        await consumer.seek_to_beginning(*partitions)
+        unread = set(partitions)
+        while unread := {each for each in unread if await consumer.position(each) < ends[each]}:
+            for records in (await consumer.getmany(*unread, timeout_ms=1000)).values():
+                for record in records:
+                    yield record
     finally:
         await consumer.stop()
 

@@ -154,8 +154,15 @@ class Metrics:
         self.snapshot_bytes = Gauge(
             "groundswell_snapshot_bytes", "Size of a stage's last snapshot.", ["stage"], registry=registry
         )
+        self.snapshots_refused = Counter(
+            "groundswell_snapshots_refused_total",
+            "Snapshots that could not be used, being damaged; each has an error in the log.",
+            ["stage"],
+            registry=registry,
+        )
         for stage in STAGES:
             self.snapshots.labels(stage)
+            self.snapshots_refused.labels(stage)
             self.snapshot_bytes.labels(stage).set(0)
         self.recovery_seconds = Gauge(
             "groundswell_recovery_seconds", "How long the last recovery of state took.", registry=registry

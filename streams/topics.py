@@ -8,14 +8,14 @@ from collections.abc import AsyncIterator, Iterator
 from typing import Literal
 
 import msgspec
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import for_code
 
 from streams import cluster, reach
 from streams.fault import Fault
-from streams.kafka import client_options, end_offsets
+from streams.kafka import client_options, records_of
 from streams.settings import FIELDS, Settings
 
 #: How long a cluster may take until a new topic can be used.
@@ -166,8 +166,11 @@ async def ensure(settings: Settings) -> list[Found]:
 
     What is missing is created if topics.create says so. TopicsError where anything is wrong.
     """
-    if settings.topics.create:
-        return await create_missing(settings)
+    return await create_missing(settings) if settings.topics.create else await existing(settings)
+
+
+async def existing(settings: Settings) -> list[Found]:
+    """`ensure`, creating nothing whatever topics.create says."""
     seen = await review(settings)
     _raise_first(seen.problems)
     await _keep_layout(settings)
@@ -441,24 +444,11 @@ _decode_layout = msgspec.json.Decoder(Layout).decode
 async def _kept_layout(settings: Settings) -> Layout | None:
     """The layout under which our state was begun; None if it was not."""
     partition = TopicPartition(names(settings).layout, 0)
-    end = (await end_offsets(settings, [partition]))[partition]
-    kept = None
-    consumer = AIOKafkaConsumer(**client_options(settings), group_id=None, enable_auto_commit=False)
-    await consumer.start()
-    try:
-        consumer.assign([partition])
-        await consumer.seek_to_beginning(partition)
-        while await consumer.position(partition) < end:
-            for records in (await consumer.getmany(timeout_ms=1000)).values():
-                for record in records:
-                    if record.key == _LAYOUT_KEY:
-                        kept = record.value
-    finally:
-        await consumer.stop()
-    if kept is None:
+    layouts = [record.value async for record in records_of(settings, [partition]) if record.key == _LAYOUT_KEY]
+    if not layouts or layouts[-1] is None:
         return None
     try:
-        return _decode_layout(kept)
+        return _decode_layout(layouts[-1])
     except msgspec.DecodeError as error:
         raise TopicsError(
             f"topic {partition.topic} holds no layout of ours",

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 from collections.abc import Sequence
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+from detectors import detection as detection_module
 from detectors.counts import ChunkCounts
 from detectors.detection import Detection
 from detectors.river_models import DetectorChoice
 from detectors.rules import Rules
 from detectors.series import OVERFLOW, Names, Series
+from detectors.snapshot import Mismatch
 from detectors.source import SourceRule
 from detectors.surges import MOST_BYTES, SurgeRecord, SurgeRow, Tick, cut
 from detectors.watermark import NEVER
@@ -242,14 +248,54 @@ def test_counts_made_for_other_partitions_are_refused_with_what_to_do():
 
 
 def test_state_for_other_partitions_is_refused():
-    with pytest.raises(ValueError, match="the settings say 2 and 1"):
+    with pytest.raises(Mismatch, match="the settings say 2 and 1"):
         Detection.restore(Rules(partitions=2, reports_partitions=1), 0, Detection(ONE, 0).save())
+
+
+def test_state_of_another_version_is_no_damage(monkeypatch):
+    monkeypatch.setattr(detection_module, "STATE_VERSION", 7)
+    state = Detection(ONE, 0).save()
+    monkeypatch.undo()
+
+    with pytest.raises(Mismatch, match="is of version 7, this program goes on from version 1"):
+        Detection.restore(ONE, 0, state)
 
 
 @pytest.mark.parametrize("data", [b"", b"\xc0", b"garbage", Detection(ONE, 0).save()[:-1]])
 def test_damaged_state_is_refused(data):
-    with pytest.raises(ValueError, match="snapshot"):
+    with pytest.raises(ValueError, match="no state of detect") as refused:
         Detection.restore(ONE, 0, data)
+    assert not isinstance(refused.value, Mismatch)
+
+
+@functools.cache
+def a_day() -> bytes:
+    detection = Detection(ONE, 0)
+    quiet_day(detection)
+    return detection.save()
+
+
+@settings(deadline=None)
+@given(place=st.integers(0, 500) | st.integers(-500, -1) | st.integers(0), flip=st.integers(1, 255))
+def test_changed_state_is_restored_or_refused_and_never_breaks(place, flip):
+    state = bytearray(a_day())
+    state[place % len(state)] ^= flip
+
+    with contextlib.suppress(ValueError):
+        Detection.restore(ONE, 0, bytes(state))
+
+
+def test_what_was_known_before_a_new_log_stays_and_its_chunks_count_from_the_start():
+    detection = Detection(ONE, 0)
+    quiet_day(detection)
+    series_known, through = detection.series, detection.through
+
+    detection.restart([7])
+    detection.apply(message(9, T0 + DAY + HOUR, [(series("tim"), T0 + DAY + 1, 5)], start=7))
+    settle(detection)
+
+    assert (detection.series, detection.through) == (series_known + 1, T0 + DAY + HOUR)
+    assert through < detection.through
 
 
 def test_lateness_may_change_without_losing_what_was_learned():

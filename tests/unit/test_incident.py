@@ -10,6 +10,7 @@ from detectors import incident
 from detectors.alert import Alert, Severity, State
 from detectors.incident import IncidentRule, Judge, severity
 from detectors.series import Names, Series
+from detectors.snapshot import Mismatch
 from detectors.surges import Recent, SurgeRecord, SurgeRow, Tick
 
 MINUTE = 60_000
@@ -563,8 +564,17 @@ def test_surge_of_a_full_judge_outlives_the_time_in_which_its_incident_may_retur
 def test_state_of_other_partitions_is_refused():
     state = Judge(IncidentRule(), 4).to_state()
 
-    with pytest.raises(ValueError, match="with 4 partitions, where version 1 with 8 is wanted"):
+    with pytest.raises(Mismatch, match="made for 4 partitions of report-counts, the settings say 8"):
         Judge.from_state(IncidentRule(), 8, state)
+
+
+def test_state_of_another_version_is_no_damage(monkeypatch):
+    monkeypatch.setattr(incident, "STATE_VERSION", 7)
+    state = Judge(IncidentRule(), 1).to_state()
+    monkeypatch.undo()
+
+    with pytest.raises(Mismatch, match="is of version 7, this program goes on from version 1"):
+        Judge.from_state(IncidentRule(), 1, state)
 
 
 def test_state_that_is_none_is_refused():
