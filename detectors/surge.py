@@ -350,7 +350,8 @@ class SurgeDetector(river_base.SupervisedAnomalyDetector):  # type: ignore[misc]
     """The surge detector for one series in River's interface: a view of a bank of one.
 
     x = {"start": begin of the bucket, ms since 1970 or a datetime}; y = its count. Buckets that were passed over are
-    missing, not zero; None is missing, too.
+    missing, not zero; a y of None is missing, too. Without a start (x = {} or None) it is the bucket after the last
+    one; without any before, the first of 1970. Other features are ignored.
 
     >>> detector = SurgeDetector(bucket_seconds=60)
     >>> for minute in range(180):
@@ -369,11 +370,11 @@ class SurgeDetector(river_base.SupervisedAnomalyDetector):  # type: ignore[misc]
         self._end: int | None = None
 
     # River's Pipeline passes `y` on to a score_one only if that takes any keyword.
-    def score_one(self, x: Mapping[str, Any], y: float | None, **_: object) -> float:
+    def score_one(self, x: Mapping[str, Any] | None, y: float | None, **_: object) -> float:
         """Evidence of a surge if the bucket has `y` reports: log10 of its return period in series-weeks."""
         return float(self._bank.peek(self._start(x), 1.0, _count(y)).evidence[0])
 
-    def learn_one(self, x: Mapping[str, Any], y: float | None) -> None:
+    def learn_one(self, x: Mapping[str, Any] | None, y: float | None) -> None:
         """Closes the bucket with `y` reports. ValueError if it is not later than the one before."""
         start = self._start(x)
         if self._end is not None and start < self._end:
@@ -383,10 +384,21 @@ class SurgeDetector(river_base.SupervisedAnomalyDetector):  # type: ignore[misc]
         self._bank.close(start, _count(y))
         self._end = start + self.bucket_seconds * 1000
 
-    def _start(self, x: Mapping[str, Any]) -> int:
-        start = x["start"]
+    def _start(self, x: Mapping[str, Any] | None) -> int:
+        start = x.get("start") if x else None
+        if start is None:
+            return self._end or 0
         at = round(start.timestamp() * 1000) if isinstance(start, datetime) else int(start)
         return at - at % (self.bucket_seconds * 1000)
+
+    # A bank's arrays are views of each other, which pickle and deepcopy would tear apart.
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_bank": self._bank.arrays()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        rule = SurgeRule(shift_hours=self.shift_hours, warming_hours=self.warming_hours)
+        self._bank = SurgeBank.restore(rule, self.bucket_seconds, [Series("", "", "")], state["_bank"])
 
 
 def _count(y: float | None) -> Ints:
