@@ -215,7 +215,8 @@ def _warm_up(values: Values) -> int:
     return int(values["warmup_period"]) + _ERRORS
 
 
-#: OneClassSVM is not among them: on counts its scores say nothing, as which side of its plane is odd is left to chance.
+#: OneClassSVM is not among them: which side of its plane is odd is left to chance. Of 30 Poisson series, a count of 15
+#: times the mean scored above all others in 16, and below all others in 9.
 MODELS: Final[dict[str, ModelKind]] = {
     "GaussianScorer": ModelKind(
         "how far a count lies out in a normal distribution of all counts, or of the last `window_size`",
