@@ -54,7 +54,7 @@ def test_evidence_is_exceeded_as_often_as_it_says():
     last = np.full((len(levels), bank.rows), -WEEK)
     episodes = np.zeros((len(levels), bank.rows))
 
-    for bucket in range(8 * WEEK):
+    for bucket in range(7 * WEEK):
         scores = np.concatenate([next(stream) for stream in streams])
         if bucket >= 4 * WEEK:
             evidence = bank.evidence(scores)
@@ -65,7 +65,7 @@ def test_evidence_is_exceeded_as_often_as_it_says():
         bank.learn(scores)
 
     for stream, found in zip(STREAMS, episodes.reshape(len(levels), len(streams), ROWS).sum(axis=2).T, strict=True):
-        nominal = 4 * ROWS * np.array([1.0, 0.1, 0.01])
+        nominal = 3 * ROWS * np.array([1.0, 0.1, 0.01])
         assert (nominal[:2] / 3 <= found[:2]).all(), stream.__name__
         assert (found <= 3 * nominal + 3 * np.sqrt(nominal)).all(), stream.__name__
 
