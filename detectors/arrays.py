@@ -32,6 +32,14 @@ def exact_sums(groups: NDArray[np.int64], values: NDArray[np.float64], size: int
     return sums / 1_048_576.0
 
 
+def check_like(name: str, array: NDArray[Any], like: NDArray[Any]) -> None:
+    """ValueError unless `array` has the shape and type of `like` and finite numbers."""
+    if array.shape != like.shape or array.dtype != like.dtype:
+        raise ValueError(f"array {name} is {array.dtype}{array.shape}, these series need {like.dtype}{like.shape}")
+    if array.dtype == np.float64 and not np.isfinite(array).all():
+        raise ValueError(f"array {name} has numbers that are not finite")
+
+
 class Array(msgspec.Struct, frozen=True, array_like=True):
     """A NumPy array as bytes."""
 

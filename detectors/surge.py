@@ -12,7 +12,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 from river import base as river_base
 
-from detectors.arrays import exact_sums, grown
+from detectors.arrays import check_like, exact_sums, grown
 from detectors.baseline import MINUTE_MS, Baseline, Flags, Floats, Ints, Prediction
 from detectors.calibration import Calibration
 from detectors.excess import Excess
@@ -441,14 +441,6 @@ def interval(mean: Floats, size: Floats) -> tuple[Floats, Floats]:
     return np.floor(low * low * size), np.floor(high * high * size)
 
 
-def check_like(name: str, array: NDArray[Any], like: NDArray[Any]) -> None:
-    """ValueError unless `array` has the shape and type of `like` and finite numbers."""
-    if array.shape != like.shape or array.dtype != like.dtype:
-        raise ValueError(f"array {name} is {array.dtype}{array.shape}, these series need {like.dtype}{like.shape}")
-    if array.dtype == np.float64 and not np.isfinite(array).all():
-        raise ValueError(f"array {name} has numbers that are not finite")
-
-
 def _known(counts: NDArray[np.int64]) -> tuple[Floats, Flags | None]:
     """Counts as floats, 0 where missing; and which are missing, None if none are."""
     x = counts.astype(np.float64)
@@ -462,7 +454,8 @@ class SurgeDetector(river_base.SupervisedAnomalyDetector):  # type: ignore[misc]
     """The surge detector for one series in River's interface: a view of a bank of one.
 
     x = {"start": begin of the bucket, ms since 1970 or a datetime}; y = its count. Buckets that were passed over are
-    missing, not zero; None is missing, too.
+    missing, not zero; a y of None is missing, too. Without a start (x = {} or None) it is the bucket after the last
+    one; without any before, the first of 1970. Other features are ignored.
 
     >>> detector = SurgeDetector(bucket_seconds=60)
     >>> for minute in range(180):
@@ -481,11 +474,11 @@ class SurgeDetector(river_base.SupervisedAnomalyDetector):  # type: ignore[misc]
         self._end: int | None = None
 
     # River's Pipeline passes `y` on to a score_one only if that takes any keyword.
-    def score_one(self, x: Mapping[str, Any], y: float | None, **_: object) -> float:
+    def score_one(self, x: Mapping[str, Any] | None, y: float | None, **_: object) -> float:
         """Evidence of a surge if the bucket has `y` reports: log10 of its return period in series-weeks."""
         return float(self._bank.peek(self._start(x), 1.0, _count(y)).evidence[0])
 
-    def learn_one(self, x: Mapping[str, Any], y: float | None) -> None:
+    def learn_one(self, x: Mapping[str, Any] | None, y: float | None) -> None:
         """Closes the bucket with `y` reports. ValueError if it is not later than the one before."""
         start = self._start(x)
         if self._end is not None and start < self._end:
@@ -495,10 +488,21 @@ class SurgeDetector(river_base.SupervisedAnomalyDetector):  # type: ignore[misc]
         self._bank.close(start, _count(y))
         self._end = start + self.bucket_seconds * 1000
 
-    def _start(self, x: Mapping[str, Any]) -> int:
-        start = x["start"]
+    def _start(self, x: Mapping[str, Any] | None) -> int:
+        start = x.get("start") if x else None
+        if start is None:
+            return self._end or 0
         at = round(start.timestamp() * 1000) if isinstance(start, datetime) else int(start)
         return at - at % (self.bucket_seconds * 1000)
+
+    # A bank's arrays are views of each other, which pickle and deepcopy would tear apart.
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_bank": self._bank.arrays()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        rule = SurgeRule(shift_hours=self.shift_hours, warming_hours=self.warming_hours)
+        self._bank = SurgeBank.restore(rule, self.bucket_seconds, [Series("", "", "")], state["_bank"])
 
 
 def _count(y: float | None) -> Ints:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from detectors.arrays import Array, grown, pack, unpack
 from detectors.counts import HOUR_MS
 from detectors.recents import Recents, dispersion
-from detectors.river_models import Bank, DetectorChoice, make_bank, restore_bank
+from detectors.river_bank import Bank, make_bank, restore_bank
+from detectors.river_models import DetectorChoice
 from detectors.rules import Policy, Rules
 from detectors.series import OVERFLOW, Names, Series
 from detectors.surge import Scores

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from detectors.river_models import DetectorChoice
+from detectors.river_models import MODELS, DetectorChoice
 from streams.fields import Field, fields_of, shown
 from streams.settings import FIELDS, FILE_VARIANTS, FLAGS, SECTIONS
 
@@ -56,9 +56,17 @@ the default detector watches.
 ```toml
 [[detectors]]
 services = "whats*"
-name = "HalfSpaceTrees"
-parameters = { n_trees = 10, seed = 1 }
+name = "GaussianScorer"
+parameters = { window_size = 10080 }
 ```
+
+"""
+
+_RIVER = """\
+River's detectors look at closed buckets alone, at each series for itself. Their scores of the last five minutes are
+added up, and evidence is how rarely the series' own scores reach such a sum. `surge`, the default, is a hundred times
+faster, learns the course of day and week, and grows surer for as long as a surge lasts. Parameters that count, count
+buckets.
 
 """
 
@@ -79,6 +87,7 @@ def page() -> str:
             if name.startswith(f"{section}."):
                 parts.append(f"`{name}` is also the flag `{flag}` of every command that needs Kafka.\n")
     parts.append(_DETECTORS + _rows(fields_of("detectors", DetectorChoice), with_variable=False))
+    parts.append(_RIVER + _models())
     return "\n".join(parts)
 
 
@@ -95,6 +104,17 @@ def _rows(fields: Iterable[Field], *, with_variable: bool) -> str:
         default = "required" if field.default is msgspec.NODEFAULT else shown(field.default)
         cells = [f"`{field.name.rpartition('.')[2]}`", field.sentence, field.allowed or field.kind, f"`{default}`"]
         lines.append(_row([*cells, f"`{field.variable}`"] if with_variable else cells))
+    return "\n".join(lines) + "\n"
+
+
+def _models() -> str:
+    lines = [_row(["name", "what it makes of counts", "parameters: allowed (default)"]), _row(["---"] * 3)]
+    for name, kind in MODELS.items():
+        parameters = [
+            f"`{each}`: {shown(of.least)} to {shown(of.most)} ({shown(of.default)})"
+            for each, of in kind.parameters.items()
+        ]
+        lines.append(_row([f"`{name}`", kind.sentence, "; ".join(parameters) or "none"]))
     return "\n".join(lines) + "\n"
 
 

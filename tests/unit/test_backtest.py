@@ -1,11 +1,12 @@
 import re
 
 import msgspec
+import numpy as np
 import pytest
 
 from detectors import alert
 from detectors.pipeline import Pipeline
-from streams import backtest
+from streams import backtest, cli
 from streams.fault import Fault
 from streams.feed import FeedError, plan
 from streams.labels import LabelError
@@ -45,6 +46,36 @@ def test_json_output_is_the_alerts_byte_for_byte_and_nothing_else(outage, capfdb
     assert code == 0
     assert output.out.splitlines() == expected(outage)
     assert output.out.count(b'"state":"open"') >= 1
+
+
+def test_detector_of_river_watches_the_services_that_the_settings_say(tmp_path, monkeypatch, capfdbinary):
+    monkeypatch.chdir(tmp_path)
+    counts = [*np.random.default_rng(3).poisson(4.0, 1440).tolist(), *[60] * 20]
+    rows = [
+        msgspec.json.encode({"service": service, "time": DAY + 60 * minute, "count": count})
+        for minute, count in enumerate(counts)
+        for service in ("WhatsApp", "TIM")
+    ]
+    (tmp_path / "outage.ndjson").write_bytes(b"\n".join(rows))
+    (tmp_path / "river.toml").write_text(
+        '[[detectors]]\nservices = "whats*"\nname = "HoltWinters"\nparameters = { alpha = 0.2, warmup_period = 120 }\n'
+    )
+
+    found = []
+    for settings in (["--settings", str(tmp_path / "river.toml")], []):
+        assert cli.main([*settings, "backtest", str(tmp_path / "outage.ndjson"), "--json"]) == 0
+        found.append(capfdbinary.readouterr().out.splitlines())
+
+    told, default = found
+    assert of_service(told, "TIM") == of_service(default, "TIM") != []
+    assert of_service(told, "WhatsApp") != of_service(default, "WhatsApp")
+    # The mean of about a day is what River's banks expect.
+    (opened,) = [each for each in of_service(told, "WhatsApp") if b'"state":"open"' in each]
+    assert alert.decode(opened).expected < 10
+
+
+def of_service(alerts: list[bytes], service: str) -> list[bytes]:
+    return [value for value in alerts if alert.decode(value).service == service]
 
 
 def test_people_get_a_line_an_alert_and_what_became_of_the_rows(outage, capfd):

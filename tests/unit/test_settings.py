@@ -117,6 +117,30 @@ def test_source_that_no_report_can_name_is_refused():
     assert "no report can name this source" in refused('[source."a\\u001b"]\nbucket_seconds = 60\n').fact
 
 
+def test_detector_of_river_is_read_with_its_parameters():
+    write('[[detectors]]\nservices = "whats*"\nname = "HoltWinters"\nparameters = { alpha = 0.2, seasonality = 0 }\n')
+
+    (choice,) = load(env={}).settings.detectors
+
+    assert choice == DetectorChoice(services="whats*", name="HoltWinters", parameters={"alpha": 0.2, "seasonality": 0})
+
+
+@pytest.mark.parametrize(
+    ("file", "fact"),
+    [
+        ("name = 'Gaussian'", "detector 'Gaussian' is unknown; there are surge, GaussianScorer"),
+        ("name = 'HalfSpaceTrees'\nparameters = { height = 40 }", "is out of range; give 1 to 8"),
+        ("name = 'HalfSpaceTrees'\nparameters = { height = 4.5 }", "is not a whole number"),
+        ("name = 'HalfSpaceTrees'\nparameters = { depth = 4 }", "it has: n_trees, height, window_size, seed"),
+    ],
+)
+def test_detector_that_does_not_exist_or_suit_is_refused(file, fact):
+    error = refused("[[detectors]]\n" + file)
+
+    assert error.fact.startswith("[[detectors]] number 1 in groundswell.toml: ")
+    assert fact in error.fact
+
+
 def test_detectors_are_read_in_their_order():
     write('[[detectors]]\nservices = "a*"\nname = "surge"\n[[detectors]]\nname = "surge"\n')
 
