@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from detectors.baseline import DAY_MS, MINUTE_MS
+from detectors.baseline import MINUTE_MS
+from detectors.local_time import DAY_MS
 from detectors.series import Series
 from detectors.surge import SurgeBank, SurgeRule
 

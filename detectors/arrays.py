@@ -9,6 +9,10 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
 
 def grown(array: NDArray[Any], rows: int, fill: float = 0) -> NDArray[Any]:
     """`array` with room for `rows` entries on its last axis, new ones `fill`; room doubles, so that adding is cheap."""
@@ -28,8 +32,8 @@ def exact_sums(groups: NDArray[np.int64], values: NDArray[np.float64], size: int
     >>> exact_sums(np.array([0, 2, 0]), np.array([0.5, 7.0, 0.25]), 3).tolist()
     [0.75, 0.0, 7.0]
     """
-    sums: NDArray[np.float64] = np.bincount(groups, np.rint(values * 1_048_576.0), size)
-    return sums / 1_048_576.0
+    sums: NDArray[np.float64] = np.bincount(groups, np.rint(values * 1_048_576.0), size) / 1_048_576.0
+    return sums
 
 
 def check_like(name: str, array: NDArray[Any], like: NDArray[Any]) -> None:

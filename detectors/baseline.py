@@ -14,15 +14,11 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays import exact_sums, grown
+from detectors.arrays import Flags, Floats, exact_sums, grown
 from detectors.holiday import Holiday
 from detectors.local_time import DAY_MS, local_ms
 from detectors.season import DAY_MINUTES, OWN_PRIOR, Factors, Season
 from detectors.series import Series
-
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
-Ints = NDArray[np.int64]
 
 MINUTE_MS: Final = 60_000
 
@@ -431,7 +427,9 @@ class Baseline:
         if missing is not None:
             ratio = np.where(missing, 0.0, ratio)
         ratio = np.where((season.minutes >= WEEK_MINUTES)[season.service[rows]], ratio, 0.0)
-        return self._holiday.weigh(season.zone[rows], x, p.mean, ratio, self._holiday.share()[season.zone[rows]], self.minutes)
+        return self._holiday.weigh(
+            season.zone[rows], x, p.mean, ratio, self._holiday.share()[season.zone[rows]], self.minutes
+        )
 
     def end_bucket(self, start: int, missing: bool, holiday: Floats | None) -> None:
         """The bucket from `start` is learned by all rows. missing: did one miss it? holiday: sum of what rows said."""

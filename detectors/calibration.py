@@ -13,9 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays import grown
-
-Floats = NDArray[np.float64]
+from detectors.arrays import Floats, grown
 
 # Measured on simulated feeds without surges, of 1 report a week to 1000 a minute; docs/detection.md has the figures.
 PER_NAT: Final = 0.45
@@ -61,7 +59,9 @@ class Calibration:
     def evidence(self, score: Floats) -> Floats:
         """Evidence of scores, nats."""
         if len(score) and score.max() > CHANCE:
-            score = np.where(score > CHANCE, CHANCE + BEYOND * np.log1p(np.maximum(score - CHANCE, 0.0) / BEYOND), score)
+            score = np.where(
+                score > CHANCE, CHANCE + BEYOND * np.log1p(np.maximum(score - CHANCE, 0.0) / BEYOND), score
+            )
         return score * PER_NAT + (self._none - self.lowered)
 
     def learn(self, evidence: Floats) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from detectors.arrays import grown
 from detectors.episodes import Episode, History, Place
-from detectors.river_models import Bank
+from detectors.river_bank import Bank
 from detectors.series import Series
 from detectors.surge import Scores
 from detectors.verification import Label

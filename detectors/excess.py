@@ -7,15 +7,13 @@ lowest block counts, weighted by the length. One block back at normal ends it, a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays import grown
-
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
+from detectors.arrays import Flags, Floats, grown
 
 BLOCK_MINUTES: Final = 5.0
 SHORTEST: Final = 15.0
@@ -24,7 +22,7 @@ LONGEST: Final = 90.0
 POWER: Final = 0.7
 #: Added to both counts, so that a handful of reports proves nothing.
 FEW: Final = 2.0
-#: A series that is often that high needs more: its usual height is the running quantile QUANTILE, a step STEP at a time.
+#: A series that is often that high needs more: its usual height is a running quantile, moved STEP at a time.
 QUANTILE: Final = 0.95
 STEP: Final = 0.02
 USUAL: Final = 0.7
@@ -106,7 +104,7 @@ class Excess:
             "excess_filled": np.array([self._filled], dtype=np.int64),
         }
 
-    def load(self, rows: int, arrays: dict[str, NDArray[Any]]) -> None:
+    def load(self, rows: int, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Takes over what `arrays` gave, once the rows were added."""
         self._ring[:, :rows] = arrays["excess_ring"]
         self._sums[:, :rows] = arrays["excess_sums"]

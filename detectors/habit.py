@@ -12,9 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays import grown
-
-Floats = NDArray[np.float64]
+from detectors.arrays import Floats, grown
 
 QUANTILE: Final = 0.95
 #: Days in which the usual height follows.
@@ -23,6 +21,7 @@ MEMORY_DAYS: Final = 28.0
 CHANCE: Final = 4.0
 #: Beyond this score, nats, a series' own habit counts: what is above is divided by usual / CHANCE.
 HIGH: Final = 20.0
+
 
 class Habit:
     """The usual height of the score of each row, nats."""

@@ -10,10 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays import exact_sums
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from detectors.arrays import Floats, Ints, exact_sums
 
 #: One day in 150.
 PRIOR: Final = -5.0

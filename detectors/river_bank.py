@@ -10,8 +10,8 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays import check_like, grown
-from detectors.baseline import DAY_MS, Floats, Ints
+from detectors.arrays import Floats, Ints, check_like, grown
+from detectors.local_time import DAY_MS
 from detectors.river_models import MODELS, DetectorChoice, unpickle
 from detectors.series import Series
 from detectors.surge import Scores, SurgeBank, SurgeRule

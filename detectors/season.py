@@ -13,13 +13,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays import exact_sums, grown
+from detectors.arrays import Flags, Floats, Ints, exact_sums, grown
 from detectors.local_time import DAY_MS, is_weekend, local_ms, zone_of
 from detectors.series import Series
-
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
-Ints = NDArray[np.int64]
 
 DAY_MINUTES: Final = 1440.0
 HOURS: Final = 24
@@ -98,11 +94,11 @@ class Season:
         """Minutes that each service was learned from."""
         return self._minutes[: len(self.services)]
 
-    def _groups(self, at: int) -> Iterator[tuple[Any, int, int]]:
-        """The rows of each time zone, as an index, with the zone and its local time."""
+    def _groups(self, at: int) -> Iterator[tuple[Any, int]]:
+        """The rows of each time zone, as an index, and its local time."""
         for number, name in enumerate(self.zones):
             rows = slice(0, len(self.service)) if len(self.zones) == 1 else np.flatnonzero(self.zone == number)
-            yield rows, number, local_ms(name, at)
+            yield rows, local_ms(name, at)
 
     # ---- reading
 
@@ -111,7 +107,7 @@ class Season:
         n = len(self.service)
         result = Factors(np.ones(n), np.ones(n), np.ones(n), np.zeros(n))
         known = self.known
-        for rows, _, local in self._groups(at):
+        for rows, local in self._groups(at):
             kind, services = int(is_weekend(local)), self.service[rows]
             usual, other = self._curves(local, kind), self._curves(local, 1 - kind)
             result.curve[rows] = usual[services]
@@ -153,9 +149,7 @@ class Season:
 
     # ---- learning
 
-    def learn(
-        self, at: int, counts: Floats, minutes: Floats, level: Floats, now: Factors, age: Floats
-    ) -> Flags | None:
+    def learn(self, at: int, counts: Floats, minutes: Floats, level: Floats, now: Factors, age: Floats) -> Flags | None:
         """Learns what came around a time, ms: `counts` reports in `minutes` minutes of each row.
 
         level: reports a minute. now: the factors that were expected. age: minutes that a row was watched. Returns the
@@ -167,7 +161,7 @@ class Season:
         mature = settled & (age >= MATURE_MINUTES)
         # Busy series would drown the others of their service: from a third of a report a minute on, all weigh the same.
         weight = np.where(mature, 1.0, 0.0) / np.maximum(1.0, 3.0 * level)
-        for rows, number, local in self._groups(at):
+        for rows, local in self._groups(at):
             kind = int(is_weekend(local))
             half, hour = local % DAY_MS * self._bins // DAY_MS, local % DAY_MS * HOURS // DAY_MS
             mine = self.service[rows]

@@ -12,8 +12,8 @@ from msgspec import Meta
 from numpy.typing import NDArray
 from river import base as river_base
 
-from detectors.arrays import check_like, exact_sums, grown
-from detectors.baseline import MINUTE_MS, Baseline, Flags, Floats, Ints, Prediction
+from detectors.arrays import Flags, Floats, Ints, check_like, exact_sums, grown
+from detectors.baseline import MINUTE_MS, Baseline, Prediction
 from detectors.calibration import Calibration
 from detectors.excess import Excess
 from detectors.habit import Habit
@@ -36,7 +36,7 @@ FORGET: Final = 0.01
 
 #: From this many nats on the counts are taken for a surge and kept out of the level and the season.
 HOT: Final = 9.0
-#: A hot series whose last minutes are no more than this times the expected drains, a minute: a chance run, or wandering.
+#: A hot series whose last minutes are no more than this times the expected drains: a chance run, or wandering.
 CALM: Final = 1.3
 CALM_DRAIN: Final = 0.05
 #: From this many on it is watched whether the counts have come back.
@@ -60,11 +60,13 @@ EXCESS_NATS: Final = 4.0
 
 # What other series of the service or of the region add, nats, when they surge too.
 SIBLINGS: Final = 4.0
-#: One sibling counts for no more than this, nats; from SIBLINGS_FROM on in the mean they add, in full at twice that or so.
+#: One sibling counts for no more than this, nats; from SIBLINGS_FROM in the mean on they add, in full SPAN above it.
 SIBLING_MOST: Final = 6.0
 SIBLINGS_FROM: Final = 2.0
 SIBLINGS_SPAN: Final = 1.5
 SIBLINGS_LEAST: Final = 4
+#: In full for a row that shows this itself, nats.
+SIBLINGS_NATS: Final = 3.0
 
 #: Rows handled at once: what a step needs then stays in the processor's cache.
 BLOCK_ROWS: Final = 4096
@@ -221,9 +223,7 @@ class SurgeBank:
 
     # ---- parts of a step
 
-    def _raise(
-        self, start: int, rows: slice, p: Prediction, x: Floats, missing: Flags | None
-    ) -> tuple[Floats, Ints]:
+    def _raise(self, start: int, rows: slice, p: Prediction, x: Floats, missing: Flags | None) -> tuple[Floats, Ints]:
         """Moves the CUSUMs of the rows on by a bucket; the nats of the largest of each row, and its shape."""
         step = self._steps(p, rows, x, 1.0, missing)
         c, onset = self._cusum[:, rows], self._onset[:, rows]
@@ -301,15 +301,15 @@ class SurgeBank:
         null, size, seen = p.null[picked], p.size[picked], x[picked]
         half = np.maximum(null + 0.5 * (running[picked] - null), 1.25 * null)
         against = seen * np.log(half / null) - (seen + size) * np.log((size + half) / (size + null))
-        most = BACK_CAP * min(1.0, self._minutes) if self._minutes < 5.0 else BACK
-        now = np.clip(back[picked] + np.clip(-against, -CAP, most), 0.0, BACK_MOST)
+        at_most = BACK_CAP * min(1.0, self._minutes) if self._minutes < 5.0 else BACK
+        held = np.clip(back[picked] + np.clip(-against, -CAP, at_most), 0.0, BACK_MOST)
         back[:] = 0.0
-        back[picked] = now
-        ended = picked[now >= BACK]
+        back[picked] = held
+        ended = picked[held >= BACK]
         if len(ended):
             c[:, ended] *= np.float32(np.exp(-DRAIN * self._minutes))
         few = FEW * self._minutes
-        calm = (highest > HOT) & (running + few < CALM * (usual + few))
+        calm = watched & (highest > HOT) & (running + few < CALM * (usual + few))
         if calm.any():
             c[:, calm] *= np.float32(np.exp(-CALM_DRAIN * self._minutes))
 
@@ -348,7 +348,9 @@ class SurgeBank:
         if nats.max() > SIBLINGS_FROM:
             low = np.minimum(nats, SIBLING_MOST)
             others = np.maximum(*(group.others(low) for group in self._groups))
-            score += SIBLINGS * np.clip((others - SIBLINGS_FROM) / SIBLINGS_SPAN, 0.0, 1.0) * np.minimum(nats / 3.0, 1.0)
+            score += (
+                SIBLINGS * np.clip((others - SIBLINGS_FROM) / SIBLINGS_SPAN, 0.0, 1.0) * np.minimum(nats / 3.0, 1.0)
+            )
         score = self._habit.temper(score)
         told = self._calibration.evidence(score)
         if learn:

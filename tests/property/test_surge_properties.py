@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from detectors.baseline import DAY_MS
+from detectors.local_time import DAY_MS
 from detectors.series import Series
 from detectors.source import BUCKET_SECONDS
 from detectors.surge import SurgeBank, SurgeRule

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from detectors.baseline import DAY_MS, MINUTE_MS, Baseline, Prediction
+from detectors.baseline import MINUTE_MS, Baseline, Prediction
+from detectors.local_time import DAY_MS
 from detectors.series import Series
 
 MONDAY = 4 * DAY_MS

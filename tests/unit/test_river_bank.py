@@ -6,7 +6,8 @@ import pickle
 import numpy as np
 import pytest
 
-from detectors.baseline import DAY_MS, MINUTE_MS
+from detectors.baseline import MINUTE_MS
+from detectors.local_time import DAY_MS
 from detectors.river_bank import RiverBank, make_bank, restore_bank
 from detectors.river_models import MODELS, DetectorChoice
 from detectors.series import Series

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from river import anomaly, base, checks, compose, time_series
 
-from detectors.baseline import DAY_MS, MINUTE_MS
+from detectors.baseline import MINUTE_MS
+from detectors.local_time import DAY_MS
 from detectors.surge import SurgeDetector
 
 MONDAY = 20_000 * DAY_MS + 3 * DAY_MS

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from river import compose
 
-from detectors.baseline import DAY_MS, MINUTE_MS
+from detectors.baseline import MINUTE_MS
+from detectors.local_time import DAY_MS
 from detectors.series import Series
 from detectors.surge import SurgeBank, SurgeDetector, SurgeRule
 
