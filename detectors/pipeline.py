@@ -12,6 +12,7 @@ from detectors.detection import Detection
 from detectors.incident import Judge
 from detectors.report import Reason
 from detectors.rules import Rules
+from detectors.surges import SurgeRecord
 
 
 class PlainRecord(NamedTuple):
@@ -22,8 +23,8 @@ class PlainRecord(NamedTuple):
     value: bytes | None
 
 
-class Pipeline:
-    """Reports in, alerts out. counted: reports counted; rejected: the others, by reason."""
+class Replay:
+    """Reports in, surges out: the stages before the judge. counted: reports counted; rejected: the others, by reason."""
 
     def __init__(self, rules: Rules) -> None:
         self.counted = 0
@@ -31,14 +32,13 @@ class Pipeline:
         names = NameCache(rules)
         self._counters = [PartitionCounter(names, partition, BEGIN) for partition in range(rules.reports_partitions)]
         self._detections = [Detection(rules, partition) for partition in range(rules.partitions)]
-        self._judge = Judge(rules.incidents, rules.partitions)
 
-    def empty(self, partition: int) -> list[bytes]:
+    def empty(self, partition: int) -> list[SurgeRecord]:
         """Say that a partition of `reports` has no record yet: it holds the others back no longer. As `read`."""
         return self._detect(self._counters[partition].messages())
 
-    def read(self, partition: int, values: Sequence[bytes | None], stamps: Sequence[int]) -> list[bytes]:
-        """Read the next records of a partition of `reports`; returns the alerts that follow, encoded, in order.
+    def read(self, partition: int, values: Sequence[bytes | None], stamps: Sequence[int]) -> list[SurgeRecord]:
+        """Read the next records of a partition of `reports`; returns the surges that follow, in order.
 
         values, stamps: of consecutive records, the record's value and its timestamp in ms.
         """
@@ -47,21 +47,50 @@ class Pipeline:
         records = [
             PlainRecord(first + i, stamp, value) for i, (value, stamp) in enumerate(zip(values, stamps, strict=True))
         ]
-        alerts: list[bytes] = []
+        surges: list[SurgeRecord] = []
         begin, before = 0, counter.counted
         while begin < len(records):
             begin, rejected = counter.read(records, begin)
             self.rejected.update(each.reason for _, each in rejected)
-            alerts += self._detect(counter.messages())
+            surges += self._detect(counter.messages())
             if counter.full:
                 counter.seal()
         self.counted += counter.counted - before
-        return alerts
+        return surges
 
-    def _detect(self, messages: list[ChunkCounts]) -> list[bytes]:
-        alerts: list[bytes] = []
+    def _detect(self, messages: list[ChunkCounts]) -> list[SurgeRecord]:
+        surges: list[SurgeRecord] = []
         for detection, message in zip(self._detections, messages, strict=True):
             detection.apply(message)
             while records := detection.advance():
-                alerts += [alert.encode(each) for record in records for each in self._judge.apply(record)]
-        return alerts
+                surges += records
+        return surges
+
+
+class Pipeline:
+    """Reports in, alerts out."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._replay = Replay(rules)
+        self._judge = Judge(rules.incidents, rules.partitions)
+
+    @property
+    def counted(self) -> int:
+        """Reports counted."""
+        return self._replay.counted
+
+    @property
+    def rejected(self) -> Counter[Reason]:
+        """Reports not counted, by reason."""
+        return self._replay.rejected
+
+    def empty(self, partition: int) -> list[bytes]:
+        """As `Replay.empty`."""
+        return self._judged(self._replay.empty(partition))
+
+    def read(self, partition: int, values: Sequence[bytes | None], stamps: Sequence[int]) -> list[bytes]:
+        """As `Replay.read`; returns the alerts that follow, encoded, in order."""
+        return self._judged(self._replay.read(partition, values, stamps))
+
+    def _judged(self, surges: list[SurgeRecord]) -> list[bytes]:
+        return [alert.encode(each) for record in surges for each in self._judge.apply(record)]
