@@ -37,7 +37,10 @@ LEAST, MOST = 0.25, 2.0
 
 
 class Kept(msgspec.Struct, frozen=True):
-    """How a budget was kept. tuned, held: pages a week of the two halves; lowest: of the first, at the lowest threshold."""
+    """How a budget was kept.
+
+    tuned, held: pages a week of the two halves; lowest: of the first half, at the lowest threshold.
+    """
 
     feed: str
     budget: float
@@ -126,7 +129,9 @@ def run(number: int, budget: float) -> Iterator[Kept]:
 
 
 def table(rows: Iterable[Kept]) -> Table:
-    shown = Table("feed", "budget", "open_at", "says", "at the lowest", "tuned half", "held-back half", "pages", "", "s")
+    shown = Table(
+        "feed", "budget", "open_at", "says", "at the lowest", "tuned half", "held-back half", "pages", "", "s"
+    )
     for row in rows:
         cells = [f"{row.budget:g}", f"{row.threshold:g}", row.verdict.value]
         cells += [f"{each:.2f}" for each in (row.lowest, row.tuned, row.held)]
@@ -142,13 +147,12 @@ def main() -> None:
     console, rows = Console(), []
     for row in run(arguments.feeds, arguments.budget):
         rows.append(row)
-        if console.is_terminal:
-            console.print(f"{row.feed}: {row.held:.2f} a week at open_at {row.threshold:g}")
+        print(f"{row.feed}: {row.held:.2f} pages a week at open_at {row.threshold:g}", file=sys.stderr, flush=True)
     console.print(table(rows))
-    simulated_rows = [row for row in rows if row.feed != "tweets"]
+    least, most = LEAST * arguments.budget, MOST * arguments.budget
     console.print(
-        f"{sum(row.well for row in simulated_rows)} of {len(simulated_rows)} simulated feeds had"
-        f" {LEAST * arguments.budget:g} to {MOST * arguments.budget:g} pages a week in the half that was held back."
+        f"{sum(row.well for row in rows)} of {len(rows)} feeds had {least:g} to {most:g} pages a week in the half that"
+        f" was held back; {sum(row.held for row in rows) / len(rows):.2f} in the mean."
     )
 
 

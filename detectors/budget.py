@@ -18,8 +18,9 @@ _ACHIEVED_HOURS = ACHIEVED_WEEKS * 168
 
 #: With fewer pages than this at the threshold that is chosen, a history says little about the next weeks.
 FEW_PAGES = 5
-#: The tail is fitted to so many times the pages that the budget allows. What chance brings and what outages bring are two
-#: tails: with 4 times as many, a feed of both gave 1.4 times the budget, with 2 1.15 times, and less scattered than counts.
+#: The tail is fitted to so many times the pages that the budget allows. What chance brings and what outages bring are
+#: two tails: on draws from both, 4 times as many gave 1.4 times the budget in the end, twice as many 1.15 times, as
+#: counts alone do, and that a tenth less scattered than counts alone.
 TAIL_TIMES = 2
 TAIL_LEAST = 10
 #: Two-sided 80 % of a normal distribution.
@@ -127,7 +128,7 @@ def fit(values: NDArray[np.float64], over: float) -> Tail:
     theta = theta / (3 * excess[int(n / 4 + 0.5) - 1]) + 1 / excess[-1]
     shapes = np.log1p(-theta[:, None] * excess).mean(axis=1)
     likelihood = n * (np.log(-theta / shapes) - shapes - 1)
-    weights = 1 / np.exp(likelihood - likelihood[:, None]).sum(axis=1)
+    weights = np.exp(likelihood - likelihood.max())
     mean = float((theta * weights).sum() / weights.sum())
     shape = float(np.log1p(-mean * excess).mean())
     return Tail(over, n, shape, -shape / mean)
@@ -160,29 +161,32 @@ def smoothed(marks: Sequence[float], thresholds: Sequence[float], pages: Sequenc
 def choose(
     *, budget: float, weeks: float, thresholds: Sequence[float], pages: Sequence[int], marks: Sequence[float]
 ) -> Choice:
-    """The lowest of the thresholds that keeps the budget.
+    """The lowest of the thresholds that keeps the budget, by what was counted and by what is to be expected.
 
+    To ask for both makes up for the choice: of many thresholds the one that looks best was lucky. On draws with 8 pages
+    in the budget it gave 1.03 times the budget in the end; either alone gave 1.07 to 1.10 times.
     budget: pages a week, > 0. weeks: of history. thresholds, pages, marks: as for `smoothed`, one threshold at least.
     """
     wanted = budget * weeks
     expected = smoothed(marks, thresholds, pages, wanted)
-    best = next((place for place, rate in enumerate(expected) if rate <= wanted), len(thresholds) - 1)
+    most = [max(told, counted) for told, counted in zip(expected, pages, strict=True)]
+    best = next((place for place, number in enumerate(most) if number <= wanted), len(thresholds) - 1)
     if weeks < 1 or wanted < FEW_PAGES:
         verdict = Verdict.SHORT
-    elif expected[best] > wanted:
+    elif most[best] > wanted:
         verdict = Verdict.EXCEEDED
     else:
         verdict = Verdict.SPARE if best == 0 else Verdict.KEPT
     low, high = likely(pages[best])
-    most = max(weeks, 1 / 168)
+    span = max(weeks, 1 / 168)
     return Choice(
         verdict=verdict,
         threshold=thresholds[best],
         pages=pages[best],
         weeks=weeks,
-        per_week=expected[best] / most,
-        low=low / most,
-        high=high / most,
+        per_week=expected[best] / span,
+        low=low / span,
+        high=high / span,
     )
 
 

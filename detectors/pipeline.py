@@ -24,7 +24,10 @@ class PlainRecord(NamedTuple):
 
 
 class Replay:
-    """Reports in, surges out: the stages before the judge. counted: reports counted; rejected: the others, by reason."""
+    """Reports in, surges out: the stages before the judge.
+
+    counted: reports counted; rejected: the others, by reason.
+    """
 
     def __init__(self, rules: Rules) -> None:
         self.counted = 0

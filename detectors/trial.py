@@ -10,7 +10,7 @@ import msgspec
 from msgspec.structs import replace
 
 from detectors.alert import Alert, Pager, State
-from detectors.budget import WEEK_MS, Choice, choose
+from detectors.budget import HOUR_MS, WEEK_MS, Choice, choose
 from detectors.incident import IncidentRule, Judge
 from detectors.report import fold
 from detectors.rules import Rules
@@ -120,12 +120,16 @@ class Trial:
         """tried: thresholds, rising, all above close_at; one at least."""
         self.rules = replace(rules, incidents=replace(rules.incidents, open_at=tried[0]), news_at=tuple(tried))
         self.thresholds = tuple(tried)
-        self._judges = [Judge(replace(rules.incidents, open_at=each), rules.partitions) for each in tried]
+        # That an incident goes on is no page, and to say so is most of a judge's work.
+        rule = replace(rules.incidents, update_seconds=86_400.0)
+        self._judges = [Judge(replace(rule, open_at=each), rules.partitions) for each in tried]
         self._news = _News(rules)
         self._tallies = [_Tally() for _ in tried]
         self._episodes: dict[Key, list[_Episode]] = {}
         self._over: set[Key] = set()
         self._marks: list[float] = []
+        # Where each partition began. Before each of them did, nothing is judged.
+        self._began: dict[int, int] = {}
         self._counts_from = 0
 
     @property
@@ -139,11 +143,12 @@ class Trial:
         return max(0.0, (self.through - self._counts_from) / WEEK_MS) if self._counts_from else 0.0
 
     def apply(self, record: SurgeRecord) -> list[list[Alert]]:
-        """The alerts of each judge that this record makes due, by rising threshold."""
+        """The alerts of each judge that this record makes due, by rising threshold, regular updates left out."""
+        self._began.setdefault(record.partition, record.through)
         told = self._news.told(record, self.thresholds)
         said = [judge.apply(each) for judge, each in zip(self._judges, told, strict=True)]
         if not self._counts_from and self.through > 0:
-            self._counts_from = self.through + round(self.rules.surge.warming_hours * 3_600_000)
+            self._counts_from = min(self._began.values()) + round(self.rules.surge.warming_hours * HOUR_MS)
         for place, alerts in enumerate(said):
             for alert in alerts:
                 self._note(place, alert)

@@ -8,8 +8,8 @@ from pathlib import Path
 from detectors import alert
 from detectors.pipeline import Pipeline
 from streams.console import err, out, safe
-from streams.feed import Feed, Record
-from streams.progress import shown
+from streams.feed import Feed, by_partition
+from streams.progress import shown, told
 from streams.settings import Settings
 from streams.tail import line, print_json
 
@@ -30,24 +30,14 @@ def run(settings: Settings, path: str | Path, *, json_output: bool) -> int:
         shown(feed.rows, lambda: feed.read) as moved,
     ):
         for records in feed:
-            for value in _read(pipeline, records, rules.reports_partitions, start_ms):
-                alerts += 1
-                _print(value, json_output=json_output)
+            for partition, values in by_partition(records):
+                for value in pipeline.read(partition, values, [start_ms] * len(values)):
+                    alerts += 1
+                    _print(value, json_output=json_output)
             moved()
-    err.print(_told(feed, pipeline, alerts, time.monotonic() - began))
+    became = told(feed.read, pipeline.rejected, time.monotonic() - began)
+    err.print(f"{became}; {alerts:,} alert{'' if alerts == 1 else 's'}")
     return 0
-
-
-def _read(pipeline: Pipeline, records: list[Record], partitions: int, stamp_ms: int) -> list[bytes]:
-    """The alerts that follow from the records, encoded."""
-    values: list[list[bytes]] = [[] for _ in range(partitions)]
-    for record in records:
-        values[record.partition].append(record.value)
-    alerts: list[bytes] = []
-    for partition, consecutive in enumerate(values):
-        if consecutive:
-            alerts += pipeline.read(partition, consecutive, [stamp_ms] * len(consecutive))
-    return alerts
 
 
 def _print(value: bytes, *, json_output: bool) -> None:
@@ -57,12 +47,3 @@ def _print(value: bytes, *, json_output: bool) -> None:
     # Over the bar where both are on the screen.
     screen = err if out.is_terminal and err.is_terminal else out
     screen.print(line(alert.decode(value)), soft_wrap=True)
-
-
-def _told(feed: Feed, pipeline: Pipeline, alerts: int, seconds: float) -> str:
-    rejected = pipeline.rejected.total()
-    reasons = ", ".join(f"{reason} {rows:,}" for reason, rows in sorted(pipeline.rejected.items()))
-    return (
-        f"{feed.read:,} rows in {seconds:.1f} s: counted {feed.read - rejected:,}, rejected {rejected:,}"
-        f"{f' ({reasons})' if reasons else ''}; {alerts:,} alert{'' if alerts == 1 else 's'}"
-    )
