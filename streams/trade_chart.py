@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from textwrap import wrap
 
 from markupsafe import Markup
 
@@ -184,10 +185,6 @@ def _words(found: Found, choice: Choice) -> Iterable[Markup]:
     lost = f"{trade.lost} of {found.trades[0].pages} pages are lost"
     yield _text(_LEFT, _HEIGHT - 66, f"Against open_at = {lowest:g}, {lost}; the others come {delay}.", "said")
     if trade.biggest is not None:
-        yield _text(_LEFT, _HEIGHT - 42, "The biggest that would not page:", "")
-        yield _text(_LEFT, _HEIGHT - 22, _cut(f"{trade.biggest.started_at[:10]}, {trade.biggest.summary}", 108), "")
-
-
-def _cut(text: str, most: int) -> str:
-    text = safe(text)
-    return text if len(text) <= most else text[: most - 1] + "…"
+        words = f"The biggest that would not page: {trade.biggest.started_at[:10]}, {trade.biggest.summary}"
+        for place, line in enumerate(wrap(safe(words), 110, max_lines=2, placeholder=" …")):
+            yield _text(_LEFT, _HEIGHT - 42 + 20 * place, line, "")

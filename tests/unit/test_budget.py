@@ -36,7 +36,7 @@ def test_pages_older_than_four_weeks_do_not_count():
 
 def test_log_of_pages_stays_small_whatever_happens():
     log = PageLog(began=T0)
-    for hour in range(0, 5000):
+    for hour in range(5000):
         log = log.paged(T0 + hour * HOUR_MS).paged(T0 + hour * HOUR_MS)
 
     assert len(log.hours) == 4 * 168
