@@ -84,6 +84,11 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     low: float
     high: float
 
+    @property
+    def keeps(self) -> bool:
+        """The threshold is one to set."""
+        return self.verdict in (Verdict.KEPT, Verdict.SPARE)
+
 
 class Tail(msgspec.Struct, frozen=True):
     """A generalised Pareto distribution of what lies over a level (peaks over threshold).

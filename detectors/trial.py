@@ -74,6 +74,10 @@ class Found(msgspec.Struct, frozen=True, kw_only=True):
     marks: list[float]
     trades: list[Trade]
 
+    def trade(self, threshold: float) -> Trade:
+        """What one of the thresholds gave."""
+        return next(trade for trade in self.trades if trade.threshold == threshold)
+
     def choose(self, budget: float) -> Choice:
         """The threshold for a budget of pages a week."""
         return choose(

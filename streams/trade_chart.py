@@ -161,7 +161,7 @@ def _marks(x: _Axis, y: _Axis, choice: Choice, budget: float, present: float, lo
     if present != choice.threshold:
         yield _line(now, _TOP, now, bottom, "now")
         yield _text(now + 7, bottom - 9, f"now {present:g}", "halo")
-    if choice.verdict not in (Verdict.KEPT, Verdict.SPARE):
+    if not choice.keeps:
         return
     low, high = y.at(choice.low), y.at(choice.high)
     yield _line(chosen, _TOP, chosen, bottom, "choice")
@@ -178,8 +178,8 @@ def _marks(x: _Axis, y: _Axis, choice: Choice, budget: float, present: float, lo
 def _words(found: Found, choice: Choice) -> Iterable[Markup]:
     """What it costs, below the picture."""
     lowest = found.trades[0].threshold
-    trade = next(each for each in found.trades if each.threshold == choice.threshold)
-    if trade.threshold == lowest:
+    trade = found.trade(choice.threshold)
+    if not choice.keeps or trade.threshold == lowest:
         return
     delay = f"{trade.delay / 60:.0f} min later in the median, {trade.worst / 60:.0f} min at worst"
     lost = f"{trade.lost} of {found.trades[0].pages} pages are lost"

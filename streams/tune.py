@@ -133,29 +133,30 @@ def _tell(found: Found, choice: Choice, budget: float, present: float) -> None:
     for column in rows.columns[1:]:
         column.justify = "right"
     for trade in _worth_showing(found, choice, present):
-        mark = "->" if trade.threshold == choice.threshold else "now" if trade.threshold == present else ""
+        chosen = choice.keeps and trade.threshold == choice.threshold
+        mark = "->" if chosen else "now" if trade.threshold == present else ""
         cells = [mark, f"{trade.threshold:g}", _per_week(trade.pages, found), _per_week(trade.incidents, found)]
         if trade.threshold == lowest:
             cells += ["", "", "", ""]
         else:
             delays = [_span(each) for each in (trade.delay, trade.worst)] if trade.pages else ["", ""]
             cells += [f"{trade.lost:,}", f"{trade.late:,}", *delays]
-        style = "bold" if trade.threshold == choice.threshold else ""
-        rows.add_row(*cells, style=style)
+        rows.add_row(*cells, style="bold" if chosen else "")
     out.print(
         f"{_weeks(found.weeks)} of history, budget {_pages(budget)} a week. A page is an incident that becomes an error"
         f" or critical. Lost, late: against open_at = {lowest:g}."
     )
     out.print(rows)
-    chosen = next(trade for trade in found.trades if trade.threshold == choice.threshold)
-    if choice.verdict in (Verdict.KEPT, Verdict.SPARE):
-        spare = ", and so does every higher one" if choice.verdict is Verdict.SPARE else ""
-        out.print(
-            f"open_at = {choice.threshold:g} keeps the budget{spare}: {_rate(choice.per_week)} to be expected,"
-            f" {choice.low:.1f} to {choice.high:.1f} likely; it was {_pages(choice.pages)} in {_weeks(choice.weeks)}."
-        )
-    if chosen.biggest is not None:
-        out.print(f"The biggest that would not page: {chosen.biggest.started_at[:10]}, {safe(chosen.biggest.summary)}")
+    if not choice.keeps:
+        return
+    spare = ", with room to spare" if choice.verdict is Verdict.SPARE else ""
+    out.print(
+        f"open_at = {choice.threshold:g} keeps the budget{spare}: {_rate(choice.per_week)} to be expected,"
+        f" {choice.low:.1f} to {choice.high:.1f} likely; it was {_pages(choice.pages)} in {_weeks(choice.weeks)}."
+    )
+    biggest = found.trade(choice.threshold).biggest
+    if biggest is not None:
+        out.print(f"The biggest that would not page: {biggest.started_at[:10]}, {safe(biggest.summary)}")
 
 
 def _tell_settings(loaded: Loaded, changes: dict[str, float], written: str | None, *, write: bool) -> None:

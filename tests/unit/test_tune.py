@@ -131,7 +131,9 @@ def test_short_history_is_shown_and_refused(history, settings_file, tmp_path, ca
 
     assert error.value.fact == "2.7 days of history are too short to tell"
     assert "2.5 weeks or more" in error.value.hint
-    assert "pages/week" in capfd.readouterr().out
+    shown = capfd.readouterr().out
+    assert "pages/week" in shown
+    assert "->" not in shown
     assert not settings_file.exists()
 
 
