@@ -23,7 +23,7 @@ class State(enum.StrEnum):
 
 
 class Severity(enum.StrEnum):
-    """How bad, in PagerDuty's words; critical and error page, see `Pager`."""
+    """How bad, in PagerDuty's words; critical and error page."""
 
     INFO = "info"
     WARNING = "warning"
