@@ -3,9 +3,9 @@
 Each feed is cut into halves. The threshold is tuned on the first half, as `groundswell tune` does it; how many pages a
 week it gives is then counted on the second. All thresholds are judged side by side in one run over the feed.
 
-A budget of 2 a week is 8 pages in four weeks. Were the threshold's true rate known, chance alone would put one feed in a
-hundred out of the band that is asked for; it is known from 8 pages itself, so about one in fifteen is to be expected.
-More weeks a half narrow that. An outage of a whole service comes in as many pages as it has regions, which widens it.
+A budget of 2 a week is 8 pages in four weeks. Were a threshold's true rate known, chance alone would put one feed in a
+hundred out of the band that is asked for; but it is known from about 8 pages itself, so one in fifteen is to be
+expected. More weeks a half narrow that; that an outage of a whole service pages for each region widens it.
 
 With GROUNDSWELL_REFEREE naming the folder of a simfeed.py, its feeds are measured as well.
 """
@@ -102,9 +102,9 @@ def simulated(name: str, feed: feeds.Feed, budget: float) -> Kept:
 
 
 def of_referee(seed: int, weeks: int) -> feeds.Feed:
-    """A feed of the referee's: a week without outages, then as much as the others have."""
+    """A feed of the referee's. Its first days, without outages, are those in which baselines warm up."""
     made = importlib.import_module("simfeed").make_feed(
-        seed, services=12, regions=4, warmup_days=7, eval_days=7 * weeks - 7, outages_per_series=0.6
+        seed, services=12, regions=4, warmup_days=2, eval_days=7 * weeks - 2, outages_per_series=0.6
     )
     return feeds.Feed(made.names, np.maximum(made.counts, 0).astype(np.int64))
 
