@@ -31,6 +31,10 @@ class Severity(enum.StrEnum):
     CRITICAL = "critical"
 
 
+#: What wakes somebody. The others are for the screen.
+PAGING = frozenset({Severity.ERROR, Severity.CRITICAL})
+
+
 Time = Annotated[
     str, Meta(description="RFC 3339, UTC: 2022-10-25T07:04:00Z", extra_json_schema={"format": "date-time"})
 ]
@@ -78,6 +82,28 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
 
 encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder(Alert).decode
+
+
+class Pager:
+    """Which records of `alerts` are a page: what the alert budget counts.
+
+    An episode pages once: at its first record that is an error or critical while it is open, unless another incident
+    explains it. An info or a warning wakes nobody; one that grows to an error pages then. An incident that was resolved
+    and comes back pages anew.
+    """
+
+    def __init__(self) -> None:
+        self._paged: dict[str, int] = {}
+
+    def pages(self, alert: Alert) -> bool:
+        """Whether this record, the next one of its incident, is a page."""
+        if alert.state is State.RESOLVED:
+            self._paged.pop(alert.id, None)
+            return False
+        if alert.severity not in PAGING or alert.parent is not None or self._paged.get(alert.id) == alert.episode:
+            return False
+        self._paged[alert.id] = alert.episode
+        return True
 
 
 def utc(ms: int) -> str:

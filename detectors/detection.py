@@ -19,7 +19,7 @@ from detectors.watermark import NEVER
 #: Event time closed in one step at most, so that a long way to go leaves room for others in between.
 STEP_MS = 6 * HOUR_MS
 #: Of what `Detection.save` writes: another number for whatever today's `restore` could not go on from.
-STATE_VERSION = 1
+STATE_VERSION = 2
 #: Hours remembered before those that no watch needs any more are forgotten.
 _HOURS_KEPT = 2_000
 

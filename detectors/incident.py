@@ -17,7 +17,8 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import replace
 
-from detectors.alert import Alert, Course, Severity, State, summary, utc
+from detectors.alert import PAGING, Alert, Course, Severity, State, summary, utc
+from detectors.budget import PageLog
 from detectors.series import Names
 from detectors.snapshot import Mismatch
 from detectors.source import SourceRule
@@ -32,7 +33,7 @@ MOST_EVIDENCE = 1e6
 #: An excess that doubled from less than so many reports is no news.
 DOUBLES_FROM = 10.0
 
-STATE_VERSION = 1
+STATE_VERSION = 2
 KIND = "series"
 #: Ticks in a bucket at most (SourceRule.ticks).
 _TICKS = 6
@@ -45,6 +46,15 @@ class IncidentRule(msgspec.Struct, frozen=True, kw_only=True):
     ValueError where close_at is not below open_at: the incident would open and calm at once.
     """
 
+    alert_budget: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=10_000,
+            description="pages (errors and criticals) a week that are bearable, over all services and regions;"
+            " `groundswell tune` finds the open_at that keeps it",
+        ),
+    ] = 2.0
     open_at: Annotated[float, Meta(gt=0, description="evidence that opens an incident, log10 series-weeks")] = 2.0
     close_at: Annotated[
         float, Meta(gt=0, description="evidence below which an incident is calm, log10 series-weeks; below open_at")
@@ -394,6 +404,7 @@ class JudgeState(msgspec.Struct, frozen=True):
     places: list[Place]
     held: list[tuple[int, list[SurgeRow]]]
     not_opened: int
+    pages: PageLog
 
 
 class _Version(msgspec.Struct, frozen=True):
@@ -417,11 +428,13 @@ class Judge:
     or on how ticks are put together into records.
 
     not_opened: incidents that were not opened because MAX_OPEN others were.
+    pages: the records of the last weeks that page, by the definition of `Pager`.
     """
 
     def __init__(self, rule: IncidentRule, partitions: int) -> None:
         self.rule = rule
         self.not_opened = 0
+        self.pages = PageLog()
         self._reached = [0] * partitions
         self._places: dict[Key, Place] = {}
         self._open = dict.fromkeys(Severity, 0)
@@ -440,6 +453,10 @@ class Judge:
     def open_by_severity(self) -> Mapping[Severity, int]:
         """How many incidents of each severity are open."""
         return dict(self._open)
+
+    def pages_per_week(self) -> float:
+        """Pages a week of event time lately; see `PageLog.per_week`."""
+        return self.pages.per_week(self.through)
 
     def apply(self, record: SurgeRecord) -> list[Alert]:
         """The alerts that this record makes due, in order. A record that was applied before is a replay: none.
@@ -478,6 +495,8 @@ class Judge:
 
     def _judge(self, at: int, alerts: list[Alert]) -> None:
         """Everything that happens at event time `at`."""
+        if not self.pages.began:
+            self.pages = PageLog(began=at)
         touched = set()
         for row in sorted(self._held.pop(at, ()), key=_by_series):
             key = (row.series.service, row.series.region)
@@ -607,6 +626,8 @@ class Judge:
         self._open[incident.severity] -= 1
         if state is not State.RESOLVED:
             self._open[severity] += 1
+            if severity in PAGING and incident.severity not in PAGING:
+                self.pages = self.pages.paged(at)
         incident = replace(
             incident,
             sequence=incident.sequence + 1,
@@ -667,6 +688,7 @@ class Judge:
                 places=[self._places[key] for key in sorted(self._places)],
                 held=[(at, sorted(self._held[at], key=_by_series)) for at in sorted(self._held)],
                 not_opened=self.not_opened,
+                pages=self.pages,
             )
         )
 
@@ -689,7 +711,7 @@ class Judge:
                 f"the settings say {partitions}"
             )
         judge = cls(rule, partitions)
-        judge.not_opened = saved.not_opened
+        judge.not_opened, judge.pages = saved.not_opened, saved.pages
         judge._reached = saved.reached
         for at, rows in saved.held:
             judge._schedule(at)

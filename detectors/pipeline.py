@@ -14,6 +14,7 @@ from detectors.detection import Detection
 from detectors.incident import Judge
 from detectors.report import Reason
 from detectors.rules import Rules
+from detectors.surges import SurgeRecord
 from detectors.watch import Observer
 
 
@@ -33,10 +34,11 @@ class Learned(NamedTuple):
     judge: bytes
 
 
-class Pipeline:
-    """Reports in, alerts out. counted: reports counted; rejected: the others, by reason.
+class Replay:
+    """Reports in, surges out: the stages before the judge.
 
-    observer: is shown what detection closes; the alerts do not depend on it.
+    counted: reports counted; rejected: the others, by reason. observer: is shown what detection closes; the surges do
+    not depend on it.
     """
 
     def __init__(self, rules: Rules, observer: Observer | None = None) -> None:
@@ -45,19 +47,13 @@ class Pipeline:
         names = NameCache(rules)
         self._counters = [PartitionCounter(names, partition, BEGIN) for partition in range(rules.reports_partitions)]
         self._detections = [Detection(rules, partition, observer) for partition in range(rules.partitions)]
-        self._judge = Judge(rules.incidents, rules.partitions)
 
-    @property
-    def judged(self) -> int:
-        """Event time up to which all alerts are out, ms; 0 as long as a partition was not heard of."""
-        return self._judge.through
-
-    def empty(self, partition: int) -> list[bytes]:
+    def empty(self, partition: int) -> list[SurgeRecord]:
         """Say that a partition of `reports` has no record yet: it holds the others back no longer. As `read`."""
         return self._detect(self._counters[partition].messages())
 
-    def read(self, partition: int, values: Sequence[bytes | None], stamps: Sequence[int]) -> list[bytes]:
-        """Read the next records of a partition of `reports`; returns the alerts that follow, encoded, in order.
+    def read(self, partition: int, values: Sequence[bytes | None], stamps: Sequence[int]) -> list[SurgeRecord]:
+        """Read the next records of a partition of `reports`; returns the surges that follow, in order.
 
         values, stamps: of consecutive records, the record's value and its timestamp in ms.
         """
@@ -66,16 +62,16 @@ class Pipeline:
         records = [
             PlainRecord(first + i, stamp, value) for i, (value, stamp) in enumerate(zip(values, stamps, strict=True))
         ]
-        alerts: list[bytes] = []
+        surges: list[SurgeRecord] = []
         begin, before = 0, counter.counted
         while begin < len(records):
             begin, rejected = counter.read(records, begin)
             self.rejected.update(each.reason for _, each in rejected)
-            alerts += self._detect(counter.messages())
+            surges += self._detect(counter.messages())
             if counter.full:
                 counter.seal()
         self.counted += counter.counted - before
-        return alerts
+        return surges
 
     @property
     def series(self) -> int:
@@ -87,27 +83,66 @@ class Pipeline:
         """Reports counted in overflow series."""
         return sum(detection.overflowed for detection in self._detections)
 
+    def learned(self, starts: Sequence[int]) -> tuple[list[Position], list[bytes]]:
+        """Positions of ingest and states of detect, for a log that begins at `starts`: see `Pipeline.learned`."""
+        positions = []
+        for counter, start in zip(self._counters, starts, strict=True):
+            positions.append(msgspec.structs.replace(counter.seal(), offset=start))
+        for detection in self._detections:
+            detection.restart(starts)
+        return positions, [detection.save() for detection in self._detections]
+
+    def _detect(self, messages: list[ChunkCounts]) -> list[SurgeRecord]:
+        surges: list[SurgeRecord] = []
+        for detection, message in zip(self._detections, messages, strict=True):
+            detection.apply(message)
+            while records := detection.advance():
+                surges += records
+        return surges
+
+
+class Pipeline:
+    """Reports in, alerts out. replay: the stages before the judge."""
+
+    def __init__(self, rules: Rules, observer: Observer | None = None) -> None:
+        self.replay = Replay(rules, observer)
+        self._judge = Judge(rules.incidents, rules.partitions)
+
+    @property
+    def counted(self) -> int:
+        """Reports counted."""
+        return self.replay.counted
+
+    @property
+    def rejected(self) -> Counter[Reason]:
+        """Reports not counted, by reason."""
+        return self.replay.rejected
+
+    @property
+    def judged(self) -> int:
+        """Event time up to which all alerts are out, ms; 0 as long as a partition was not heard of."""
+        return self._judge.through
+
     @property
     def open_incidents(self) -> int:
         """Incidents that are open now."""
         return sum(self._judge.open_by_severity().values())
+
+    def empty(self, partition: int) -> list[bytes]:
+        """As `Replay.empty`."""
+        return self._alerts(self.replay.empty(partition))
+
+    def read(self, partition: int, values: Sequence[bytes | None], stamps: Sequence[int]) -> list[bytes]:
+        """As `Replay.read`; returns the alerts that follow, encoded, in order."""
+        return self._alerts(self.replay.read(partition, values, stamps))
 
     def learned(self, starts: Sequence[int]) -> Learned:
         """What stages go on from that read what comes next in a log of its own, from `starts` of its partitions on.
 
         The alerts that follow are those that reading on here had given. Call it last: the pipeline's own log is over.
         """
-        positions = []
-        for counter, start in zip(self._counters, starts, strict=True):
-            positions.append(msgspec.structs.replace(counter.seal(), offset=start))
-        for detection in self._detections:
-            detection.restart(starts)
-        return Learned(positions, [detection.save() for detection in self._detections], self._judge.to_state())
+        positions, detections = self.replay.learned(starts)
+        return Learned(positions, detections, self._judge.to_state())
 
-    def _detect(self, messages: list[ChunkCounts]) -> list[bytes]:
-        alerts: list[bytes] = []
-        for detection, message in zip(self._detections, messages, strict=True):
-            detection.apply(message)
-            while records := detection.advance():
-                alerts += [alert.encode(each) for record in records for each in self._judge.apply(record)]
-        return alerts
+    def _alerts(self, surges: list[SurgeRecord]) -> list[bytes]:
+        return [alert.encode(each) for record in surges for each in self._judge.apply(record)]

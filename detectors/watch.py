@@ -32,6 +32,11 @@ EARLY_REPORTS = 5
 GAP_HOURS = 24
 
 
+def hot(close_at: float) -> float:
+    """Evidence from which the judge is told of a series, where its incidents are calm below close_at."""
+    return min(HOT, close_at)
+
+
 class Cap:
     """How many series a partition may still take up; shared by its watches."""
 
@@ -88,8 +93,8 @@ class Watch:
         # Asked for at every tick.
         self._ticks, self._tick_ms = policy.rule.ticks, policy.rule.tick_ms
         self._lateness_ms, self._bucket_ms = policy.rule.lateness_ms, policy.rule.bucket_ms
-        self._hot = min(HOT, rules.incidents.close_at)
-        self._open_at = rules.incidents.open_at
+        self._hot = hot(rules.incidents.close_at)
+        self._news_at = tuple(sorted({self._hot, rules.incidents.open_at, *rules.news_at}))
         self._cap = cap
         self._observer = observer
         self._overflow = Series(f"*{policy.source}/{policy.detector}/{partition}", OVERFLOW, "")
@@ -273,7 +278,7 @@ class Watch:
             # The judge adds up what it is told bucket by bucket: the hour before is news where a surge begins, and
             # where an incident may open.
             before, self._told[row] = self._told[row], evidence
-            news = (evidence >= self._hot > before) or (evidence >= self._open_at > before)
+            news = any(before < level <= evidence for level in self._news_at)
             recent = self.recents.of(row, end, dispersion(expected, high)) if news else None
             told.append(
                 SurgeRow(

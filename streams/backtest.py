@@ -22,8 +22,8 @@ from streams import labels
 from streams.backtest_result import Result, Run
 from streams.console import err, out, safe
 from streams.fault import Fault
-from streams.feed import STDIN, Feed, Record
-from streams.progress import shown
+from streams.feed import STDIN, Feed, Record, by_partition
+from streams.progress import shown, told
 from streams.settings import Settings
 from streams.tail import line, print_json
 
@@ -154,26 +154,16 @@ def _play(
         shown(feed.rows, lambda: feed.read) as moved,
     ):
         for records in feed:
-            for value in read(pipeline, records, rules.reports_partitions, stamp_ms):
-                alerts += 1
-                take(value)
+            for partition, values in by_partition(records):
+                for value in pipeline.read(partition, values, [stamp_ms] * len(values)):
+                    alerts += 1
+                    take(value)
             if look is not None:
                 look.passed(records, pipeline.judged)
             moved()
-    err.print(_told(feed, pipeline, alerts, time.monotonic() - began))
+    became = told(feed.read, pipeline.rejected, time.monotonic() - began)
+    err.print(f"{became}; {alerts:,} alert{'' if alerts == 1 else 's'}")
     return feed, pipeline
-
-
-def read(pipeline: Pipeline, records: list[Record], partitions: int, stamp_ms: int) -> list[bytes]:
-    """Read the feed's records, each in its partition; the alerts that follow, encoded. stamp_ms: their timestamp."""
-    values: list[list[bytes]] = [[] for _ in range(partitions)]
-    for record in records:
-        values[record.partition].append(record.value)
-    alerts: list[bytes] = []
-    for partition, consecutive in enumerate(values):
-        if consecutive:
-            alerts += pipeline.read(partition, consecutive, [stamp_ms] * len(consecutive))
-    return alerts
 
 
 def _print(value: bytes, *, json_output: bool) -> None:
@@ -183,12 +173,3 @@ def _print(value: bytes, *, json_output: bool) -> None:
     # Over the bar where both are on the screen.
     screen = err if out.is_terminal and err.is_terminal else out
     screen.print(line(alert.decode(value)), soft_wrap=True)
-
-
-def _told(feed: Feed, pipeline: Pipeline, alerts: int, seconds: float) -> str:
-    rejected = pipeline.rejected.total()
-    reasons = ", ".join(f"{reason} {rows:,}" for reason, rows in sorted(pipeline.rejected.items()))
-    return (
-        f"{feed.read:,} rows in {seconds:.1f} s: counted {feed.read - rejected:,}, rejected {rejected:,}"
-        f"{f' ({reasons})' if reasons else ''}; {alerts:,} alert{'' if alerts == 1 else 's'}"
-    )

@@ -38,6 +38,21 @@ class Speed(click.ParamType):
         return speed
 
 
+class Budget(click.ParamType):
+    """Pages a week: `2`, `0.5`."""
+
+    name = "budget"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        try:
+            budget = float(str(value))
+        except ValueError:
+            budget = 0.0
+        if not 0 < budget <= 10_000:  # as the setting
+            self.fail(f"{value!r} is no budget. Give pages a week, more than 0 and at most 10000: 2.", param, ctx)
+        return budget
+
+
 def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
         from importlib import metadata
@@ -334,6 +349,32 @@ def backtest(file: str, report: Path | None, labels: Path | None, compare: Path 
         labels_file=labels,
         other=other,
     )
+
+
+@cli.command(
+    short_help="Find the threshold that keeps the alert budget.",
+    epilog="""
+\b
+Examples:
+  groundswell tune reports.csv                         what each threshold gives, and the one that keeps the budget
+  groundswell tune --budget 1 --write reports.csv      set it: open_at in the settings file
+  groundswell tune --picture trade.svg reports.csv     pages a week over the threshold, for people
+\b
+A page is an incident that becomes an error or critical. The budget is incidents.alert_budget, pages a week over all
+services and regions. Give a month of history or more. Exit code 1: the history is too short, or no threshold keeps it.
+""",
+)
+@click.argument("file", metavar="FILE|-")
+@click.option("--budget", type=Budget(), metavar="PAGES", help="Pages a week; default: incidents.alert_budget.")
+@click.option("--write", is_flag=True, help="Write the threshold to the settings file; the rest of it stays as it is.")
+@click.option("--picture", type=click.Path(path_type=Path), metavar="SVG", help="Draw the trade into this file.")
+@json_option
+@settings_option
+def tune(file: str, budget: float | None, write: bool, picture: Path | None, json_output: bool) -> int:
+    """Replay the reports of a file, and find the threshold that keeps the alert budget; without Kafka."""
+    from streams import tune as verb
+
+    return verb.run(loaded(), file, budget=budget, write=write, picture=picture, json_output=json_output)
 
 
 @cli.command(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Self
 from zlib import crc32
@@ -17,7 +17,7 @@ from detectors.rules import Rules
 from detectors.watermark import NEVER
 from streams.rows import STDIN, FeedError, Rows
 
-__all__ = ["STDIN", "Feed", "FeedError", "Record", "plan"]
+__all__ = ["STDIN", "Feed", "FeedError", "Record", "by_partition", "plan"]
 
 #: A partition that had no row for so long gets a heartbeat: the usual bucket. With less, the heartbeats of a sparse
 #: feed outnumber its rows; with more, `send --speed` shows alerts late.
@@ -126,6 +126,14 @@ class Feed:
         for partition in lagging:
             self._events[partition] = self._largest
         return [Record(partition, value, self._largest, heartbeat=True) for partition in lagging]
+
+
+def by_partition(records: Iterable[Record]) -> list[tuple[int, list[bytes]]]:
+    """The values that go to each partition, in order of partition."""
+    values: dict[int, list[bytes]] = {}
+    for record in records:
+        values.setdefault(record.partition, []).append(record.value)
+    return sorted(values.items())
 
 
 def plan(

@@ -48,6 +48,7 @@ class JudgeStage:
         self._kept = 0
         self._refused = 0
         self._lock = asyncio.Lock()
+        metrics.alert_budget.set(rules.incidents.alert_budget)
 
     async def resume(self, assigned: frozenset[int]) -> Mapping[int, int]:
         """Take up the judge from its snapshot if it is newly ours, let go of it if it is no longer."""
@@ -75,6 +76,7 @@ class JudgeStage:
             self._metrics.forget_lag(self._topics.surges, 0)
             for severity in Severity:
                 self._metrics.open_incidents.labels(severity.value).set(0)
+            self._metrics.alert_achieved.set(0)
 
     async def handle(self, _partition: int, records: Sequence[Any]) -> None:
         """Judge the surges of a fetch; returns when the alerts are with the broker."""
@@ -134,6 +136,7 @@ class JudgeStage:
             return  # taken away meanwhile: its next owner tells
         for severity, count in judge.open_by_severity().items():
             self._metrics.open_incidents.labels(severity.value).set(count)
+        self._metrics.alert_achieved.set(judge.pages_per_week())
 
     async def _save(self, judge: Judge) -> None:
         if self._kept == self._upto or self._judge is not judge:

@@ -140,6 +140,16 @@ class Metrics:
         )
         for state in State:
             self.alerts.labels(state.value)
+        self.alert_budget = Gauge(
+            "groundswell_alert_budget_pages_per_week",
+            "Pages (errors and criticals) a week that are bearable: setting incidents.alert_budget.",
+            registry=registry,
+        )
+        self.alert_achieved = Gauge(
+            "groundswell_alert_achieved_pages_per_week",
+            "Pages a week in the last four weeks of event time; of the worker that judges, 0 at the others.",
+            registry=registry,
+        )
         self.alert_latency = Histogram(
             "groundswell_alert_latency_seconds",
             "From the event time of a decision to the alert being sent; of live reports, not of replayed history.",

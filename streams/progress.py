@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+from detectors.report import Reason
 from streams.console import err, safe
 from streams.rows import Rows
 
@@ -39,3 +41,16 @@ def shown(rows: Rows, done: Callable[[], int]) -> Iterator[Callable[[], None]]:
             progress.update(task, completed=rows.share_read() or 0.0, rows=done(), rate=rate)
 
         yield moved
+
+
+def told(read: int, rejected: Counter[Reason], seconds: float) -> str:
+    """What became of the rows that were read.
+
+    >>> told(1922, Counter({Reason.NOT_JSON: 1}), 3.14)
+    '1,922 rows in 3.1 s: counted 1,921, rejected 1 (not_json 1)'
+    """
+    reasons = ", ".join(f"{reason} {rows:,}" for reason, rows in sorted(rejected.items()))
+    return (
+        f"{read:,} rows in {seconds:.1f} s: counted {read - rejected.total():,}, rejected {rejected.total():,}"
+        f"{f' ({reasons})' if reasons else ''}"
+    )

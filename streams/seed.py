@@ -15,10 +15,10 @@ from detectors.alert import utc
 from detectors.counts import encode_position
 from detectors.pipeline import Learned, Pipeline
 from detectors.report import Rejected, decode, time_ms
-from streams import backtest, cluster, state, topics
+from streams import cluster, state, topics
 from streams.console import err, out, safe
 from streams.fault import Fault
-from streams.feed import Feed, Record
+from streams.feed import Feed, Record, by_partition
 from streams.kafka import begin_offsets, client_options, end_offsets, records_of
 from streams.progress import shown
 from streams.settings import Settings
@@ -131,7 +131,8 @@ class _History:
                 self._rows = feed.read
                 self._look_at(records, feed.rejected.total() - rejected)
                 rejected = feed.rejected.total()
-                backtest.read(pipeline, records, rules.reports_partitions, start_ms)
+                for partition, values in by_partition(records):
+                    pipeline.read(partition, values, [start_ms] * len(values))
                 moved()
         if self._last is None:
             reasons = ", ".join(f"{reason} {rows:,}" for reason, rows in sorted(pipeline.rejected.items()))
@@ -178,8 +179,8 @@ class _History:
             read=self._rows,
             counted=self._rows - sum(rejected.values()),
             rejected=rejected,
-            series=pipeline.series,
-            overflowed=pipeline.overflowed,
+            series=pipeline.replay.series,
+            overflowed=pipeline.replay.overflowed,
             first=utc(first),
             last=utc(last),
             open_incidents=pipeline.open_incidents,

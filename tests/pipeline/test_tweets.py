@@ -8,6 +8,7 @@ import sys
 
 import pytest
 
+from detectors import alert
 from streams import tweets
 from tests.pipeline import harness
 
@@ -26,10 +27,28 @@ async def test_tweets_through_kafka_and_through_backtest_give_the_same_alerts(st
         alerts = (await backtest).splitlines()
         await harness.wait_until(lambda: as_many(scene, alerts), 60, f"{len(alerts)} alerts were there")
         await harness.all_counted(scene, await reports(scene))
+        pages = pages_of_the_last_four_weeks(alerts)
+        await harness.wait_until(
+            lambda: tells(worker, pages / 4), 60, f"the worker told of {pages} pages in four weeks"
+        )
         assert await worker.stop() == 0
 
     assert len(alerts) > 10
     assert list((await harness.alerts(scene)).values()) == alerts
+    assert pages > 10
+
+
+def pages_of_the_last_four_weeks(alerts: list[bytes]) -> int:
+    """Of those before the end of the tweets, 23 April 2015, 02:49:59 UTC."""
+    pager = alert.Pager()
+    return sum(pager.pages(each) and each.updated_at >= "2015-03-26T03" for each in map(alert.decode, alerts))
+
+
+async def tells(worker: harness.Worker, achieved: float) -> bool:
+    worker.check_alive()
+    metrics = await worker.metrics()
+    assert metrics.total("groundswell_alert_budget_pages_per_week") == 2
+    return metrics.total("groundswell_alert_achieved_pages_per_week") == achieved
 
 
 async def groundswell(scene: harness.Scene, *arguments: str) -> bytes:

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from detectors import alert as alerts_topic
-from detectors.alert import Alert, Severity, State
+from detectors.alert import Alert, Pager, Severity, State
 from detectors.incident import IncidentRule, Judge
 from detectors.series import Names, Series
 from detectors.surges import Recent, SurgeRecord, SurgeRow, Tick
@@ -193,3 +193,14 @@ def test_every_alert_is_read_back_as_it_was_written(log):
         assert alerts_topic.decode(alerts_topic.encode(alert)) == alert
         assert alert.started_at <= alert.detected_at <= alert.updated_at
         assert alert.expected_low <= alert.expected <= alert.expected_high
+
+
+@given(logs())
+@settings(max_examples=60, deadline=None)
+def test_judge_keeps_count_of_the_pages_that_its_alerts_are(log):
+    _, records = log
+    judge, pager = Judge(RULE, PARTITIONS), Pager()
+
+    paged = sum(pager.pages(alert) for alert in told(judge, records))
+
+    assert sum(pages for _, pages in judge.pages.hours) == paged

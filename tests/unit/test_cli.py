@@ -19,7 +19,7 @@ from streams import cli, console
 from streams.fault import Fault
 from streams.settings import Loaded
 
-VERBS = ["demo", "worker", "broker", "send", "seed", "tail", "backtest", "check", "topics", "schema"]
+VERBS = ["demo", "worker", "broker", "send", "seed", "tail", "backtest", "tune", "check", "topics", "schema"]
 SECRET = "canary-tulip-7"
 
 
@@ -103,7 +103,17 @@ def test_version_is_that_of_the_package(capsys):
 
 @pytest.mark.parametrize(
     "arguments",
-    [["nope"], ["--nope"], ["check", "--nope"], ["send"], ["send", "--speed", "fast", "x"], ["schema", "surges"], []],
+    [
+        ["nope"],
+        ["--nope"],
+        ["check", "--nope"],
+        ["send"],
+        ["send", "--speed", "fast", "x"],
+        ["schema", "surges"],
+        ["tune"],
+        ["tune", "--budget", "0", "x"],
+        [],
+    ],
 )
 def test_wrong_usage_is_2(arguments, capsys):
     assert cli.main(arguments) == 2

@@ -458,7 +458,8 @@ def test_incident_that_is_over_for_good_is_forgotten():
 
     judge.apply(quiet(100))
 
-    assert len(judge.to_state()) <= empty + 10
+    # The hours in which there were pages stay: a number for each of four weeks at most.
+    assert len(judge.to_state()) <= empty + 30
 
 
 def test_without_reopening_every_surge_is_another_incident():
@@ -558,7 +559,55 @@ def test_surge_of_a_full_judge_outlives_the_time_in_which_its_incident_may_retur
     assert (alert.state, alert.sequence) == (State.OPEN, 1)
 
 
+# Pages
+
+
+def test_incident_pages_when_it_becomes_an_error_and_not_again_as_it_grows():
+    judge = Judge(IncidentRule(update_seconds=10), 1)
+    judge.apply(bucket(row(0, 9.0, 15)))
+    opened_as_warning = judge.pages_per_week()
+
+    judge.apply(bucket(row(1, 9.0, 40)))
+    grown = judge.pages_per_week()
+    judge.apply(bucket(row(2, 9.0, 4000)))
+
+    assert (opened_as_warning, grown, judge.pages_per_week()) == (0.0, 1.0, 1.0)
+
+
+def test_episode_that_comes_back_pages_anew():
+    judge = Judge(IncidentRule(), 1)
+    judge.apply(bucket(row(0, 9.0, 90, recent=[90])))
+    judge.apply(quiet(11))
+
+    judge.apply(bucket(row(12, 9.0, 90, recent=[90])))
+
+    assert judge.pages_per_week() == 2.0
+
+
+def test_pages_are_those_of_the_last_four_weeks():
+    judge = Judge(IncidentRule(), 1)
+    week = 7 * 24 * 60
+    for day in (0, 1, 2, 20):
+        judge.apply(bucket(row(day * 24 * 60, 9.0, 90)))
+    judge.apply(quiet(3 * week))
+    after_three_weeks = judge.pages_per_week()
+
+    judge.apply(quiet(4 * week + 60 * 36))
+
+    assert after_three_weeks == pytest.approx(4 / 3, abs=0.01)
+    assert judge.pages_per_week() == 2 / 4
+
+
 # Snapshots
+
+
+def test_restored_judge_knows_what_it_paged_for():
+    judge = Judge(IncidentRule(), 1)
+    judge.apply(bucket(row(0, 9.0, 90)))
+
+    restored = Judge.from_state(IncidentRule(), 1, judge.to_state())
+
+    assert restored.pages_per_week() == judge.pages_per_week() == 1.0
 
 
 def test_state_of_other_partitions_is_refused():
@@ -573,7 +622,7 @@ def test_state_of_another_version_is_no_damage(monkeypatch):
     state = Judge(IncidentRule(), 1).to_state()
     monkeypatch.undo()
 
-    with pytest.raises(Mismatch, match="is of version 7, this program goes on from version 1"):
+    with pytest.raises(Mismatch, match="is of version 7, this program goes on from version 2"):
         Judge.from_state(IncidentRule(), 1, state)
 
 

@@ -69,6 +69,8 @@ def test_counted_things_appear_under_their_published_names(metrics):
     metrics.buckets_closed.inc(11)
     metrics.series_tracked.labels("3").set(40)
     metrics.series_overflow.inc()
+    metrics.alert_budget.set(2)
+    metrics.alert_achieved.set(1.25)
     metrics.alert_latency.observe(2.4)
     metrics.recovery_seconds.set(1.5)
 
@@ -82,6 +84,8 @@ def test_counted_things_appear_under_their_published_names(metrics):
     assert value(metrics, "groundswell_buckets_closed_total") == 11
     assert value(metrics, "groundswell_series_tracked", partition="3") == 40
     assert value(metrics, "groundswell_series_overflow_total") == 1
+    assert value(metrics, "groundswell_alert_budget_pages_per_week") == 2
+    assert value(metrics, "groundswell_alert_achieved_pages_per_week") == 1.25
     assert value(metrics, "groundswell_alert_latency_seconds_bucket", le="2.0") == 0
     assert value(metrics, "groundswell_alert_latency_seconds_bucket", le="3.0") == 1
     assert value(metrics, "groundswell_recovery_seconds") == 1.5

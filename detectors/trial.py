@@ -1,0 +1,309 @@
+"""Trial: judges with different thresholds side by side, to see what each would have paged for."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+
+import msgspec
+from msgspec.structs import replace
+
+from detectors.alert import Alert, Pager, State
+from detectors.budget import HOUR_MS, WEEK_MS, Choice, choose
+from detectors.incident import IncidentRule, Judge
+from detectors.report import fold
+from detectors.rules import Rules
+from detectors.series import Series
+from detectors.surges import SurgeRecord, SurgeRow, Tick
+from detectors.watch import COOLING_MS, NOT_TOLD, hot
+
+#: Thresholds that are tried: evidence spans decades, and a tenth more or less is no difference that one could measure.
+# fmt: off
+LADDER = (
+    2.0, 2.25, 2.5, 2.75, 3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.0, 7.0, 8.0, 9.0, 10.0, 12.0, 14.0, 16.0, 18.0, 20.0, 25.0,
+    30.0, 35.0, 40.0, 50.0, 60.0, 70.0, 80.0, 100.0, 120.0, 140.0, 170.0, 200.0, 250.0, 300.0, 400.0, 500.0, 700.0,
+    1000.0,
+)
+# fmt: on
+
+Key = tuple[str, str]
+
+
+def thresholds(rule: IncidentRule) -> tuple[float, ...]:
+    """The thresholds to try under a rule, rising: the ladder and the rule's own.
+
+    All lie above close_at, so that open_at is all there is to change.
+
+    >>> thresholds(IncidentRule(open_at=1.5))[:3]
+    (1.5, 2.0, 2.25)
+    """
+    return tuple(sorted({rule.open_at, *(each for each in LADDER if each > rule.close_at)}))
+
+
+class Lost(msgspec.Struct, frozen=True):
+    """An episode that a threshold does not page for. excess: reports beyond the usual. started_at: RFC 3339."""
+
+    excess: float
+    started_at: str
+    summary: str
+
+
+class Trade(msgspec.Struct, frozen=True, kw_only=True):
+    """What a threshold gives, and what it costs against the lowest one.
+
+    pages, incidents: how many, of which pages are those that wake somebody. lost: episodes that the lowest threshold
+    pages for and this one does not; biggest: of these. late: that both page for, this one later.
+    delay, worst: how much later, seconds; the median of all that both page for, and the most.
+    """
+
+    threshold: float
+    pages: int
+    incidents: int
+    lost: int
+    biggest: Lost | None
+    late: int
+    delay: float
+    worst: float
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """What a trial came to. weeks: of event time that counts. marks: see `Trial`. trades: by rising threshold."""
+
+    weeks: float
+    marks: list[float]
+    trades: list[Trade]
+
+    def trade(self, threshold: float) -> Trade:
+        """What one of the thresholds gave."""
+        return next(trade for trade in self.trades if trade.threshold == threshold)
+
+    def choose(self, budget: float) -> Choice:
+        """The threshold for a budget of pages a week."""
+        return choose(
+            budget=budget,
+            weeks=self.weeks,
+            thresholds=[trade.threshold for trade in self.trades],
+            pages=[trade.pages for trade in self.trades],
+            marks=self.marks,
+        )
+
+
+class _Tally:
+    """What one judge said."""
+
+    def __init__(self) -> None:
+        self.pager = Pager()
+        self.pages = 0
+        self.incidents = 0
+        self.lost = 0
+        self.biggest: Lost | None = None
+        # Seconds after the lowest threshold's page: a few thousand numbers at most, however long the history.
+        self.delays: Counter[int] = Counter()
+
+
+class _Episode:
+    """An episode of the judge with the lowest threshold. Every other judge's lies within one of these."""
+
+    def __init__(self) -> None:
+        self.last: Alert | None = None
+        self.resolved: int | None = None
+        # Event time of each judge's page.
+        self.paged: dict[int, int] = {}
+
+
+class Trial:
+    """A judge for each threshold, all of which are told exactly what the workers would tell it.
+
+    Detection has to run with `rules` of this object: its news are those of all thresholds. Pages in the first
+    warming_hours are not counted, for baselines are young then.
+    marks: the most evidence of each episode that the lowest threshold pages for.
+    """
+
+    def __init__(self, rules: Rules, tried: Sequence[float]) -> None:
+        """tried: thresholds, rising, all above close_at; one at least."""
+        self.rules = replace(rules, incidents=replace(rules.incidents, open_at=tried[0]), news_at=tuple(tried))
+        self.thresholds = tuple(tried)
+        # That an incident goes on is no page, and to say so is most of a judge's work.
+        rule = replace(rules.incidents, update_seconds=86_400.0)
+        self._judges = [Judge(replace(rule, open_at=each), rules.partitions) for each in tried]
+        self._news = _News(rules)
+        self._tallies = [_Tally() for _ in tried]
+        self._episodes: dict[Key, list[_Episode]] = {}
+        self._over: set[Key] = set()
+        self._marks: list[float] = []
+        # Where each partition began. Before each of them did, nothing is judged.
+        self._began: dict[int, int] = {}
+        self._counts_from = 0
+
+    @property
+    def through(self) -> int:
+        """Event time up to which everything is judged, ms."""
+        return self._judges[0].through
+
+    @property
+    def weeks(self) -> float:
+        """Of event time that counts."""
+        return max(0.0, (self.through - self._counts_from) / WEEK_MS) if self._counts_from else 0.0
+
+    def apply(self, record: SurgeRecord) -> list[list[Alert]]:
+        """The alerts of each judge that this record makes due, by rising threshold, regular updates left out."""
+        self._began.setdefault(record.partition, record.through)
+        told = self._news.told(record, self.thresholds)
+        said = [judge.apply(each) for judge, each in zip(self._judges, told, strict=True)]
+        if not self._counts_from and self.through > 0:
+            self._counts_from = min(self._began.values()) + round(self.rules.surge.warming_hours * HOUR_MS)
+        for place, alerts in enumerate(said):
+            for alert in alerts:
+                self._note(place, alert)
+        self._settle()
+        return said
+
+    def _note(self, place: int, alert: Alert) -> None:
+        """The lowest threshold's alerts of a record come first: its episodes are there before what lies within them."""
+        tally, at = self._tallies[place], _ms(alert.updated_at)
+        key = (fold(alert.service), fold(alert.region))
+        pages, begins = tally.pager.pages(alert), alert.detected_at == alert.updated_at
+        if at >= self._counts_from:
+            tally.pages += pages
+            tally.incidents += begins
+        if place == 0:
+            episodes = self._episodes.setdefault(key, [])
+            if begins:
+                episodes.append(_Episode())
+            episodes[-1].last = alert
+            if alert.state is State.RESOLVED:
+                episodes[-1].resolved = at
+                self._over.add(key)
+        if pages:
+            for episode in self._episodes.get(key, ()):
+                if episode.resolved is None or at <= episode.resolved:
+                    episode.paged[place] = at
+                    break
+
+    def _settle(self) -> None:
+        """Put the episodes that are over to the account of each threshold, and forget them."""
+        for key in self._over:
+            goes_on = []
+            for episode in self._episodes.pop(key):
+                if episode.resolved is None:
+                    goes_on.append(episode)
+                else:
+                    self._account(episode, self._tallies, self._marks)
+            if goes_on:
+                self._episodes[key] = goes_on
+        self._over.clear()
+
+    def _account(self, episode: _Episode, tallies: Sequence[_Tally], marks: list[float]) -> None:
+        first, last = episode.paged.get(0), episode.last
+        if first is None or last is None or first < self._counts_from:
+            return
+        marks.append(last.evidence)
+        for place, tally in enumerate(tallies):
+            paged = episode.paged.get(place)
+            if paged is not None:
+                tally.delays[max(0, paged - first) // 1000] += 1
+                continue
+            tally.lost += 1
+            excess = last.observed - last.expected
+            if tally.biggest is None or excess > tally.biggest.excess:
+                tally.biggest = Lost(excess, last.started_at, last.summary)
+
+    def found(self) -> Found:
+        """What it came to so far; episodes that go on are taken as they are."""
+        marks, tallies = list(self._marks), [_Tally() for _ in self._tallies]
+        for now, tally in zip(tallies, self._tallies, strict=True):
+            now.pages, now.incidents, now.lost, now.biggest = tally.pages, tally.incidents, tally.lost, tally.biggest
+            now.delays = Counter(tally.delays)
+        for episodes in self._episodes.values():
+            for episode in episodes:
+                self._account(episode, tallies, marks)
+        trades = [_trade(each, tally) for each, tally in zip(self.thresholds, tallies, strict=True)]
+        return Found(weeks=self.weeks, marks=marks, trades=trades)
+
+
+def _trade(threshold: float, tally: _Tally) -> Trade:
+    return Trade(
+        threshold=threshold,
+        pages=tally.pages,
+        incidents=tally.incidents,
+        lost=tally.lost,
+        biggest=tally.biggest,
+        late=sum(number for delay, number in tally.delays.items() if delay > 0),
+        delay=_median(tally.delays),
+        worst=float(max(tally.delays, default=0)),
+    )
+
+
+def _median(values: Counter[int]) -> float:
+    """The lower median of counted values; 0 of none."""
+    half, seen = (values.total() + 1) // 2, 0
+    for value in sorted(values):
+        seen += values[value]
+        if seen >= half:
+            return float(value)
+    return 0.0
+
+
+def _ms(time: str) -> int:
+    return round(datetime.fromisoformat(time).timestamp() * 1000)
+
+
+class _News:
+    """Which rows carry the hour before for which threshold: what `Watch` decides where there is one threshold."""
+
+    def __init__(self, rules: Rules) -> None:
+        self._rules = rules
+        self._hot = hot(rules.incidents.close_at)
+        # By series: evidence last told, and until when it is told at each bucket's end.
+        self._told: dict[Series, tuple[float, int]] = {}
+        self._reached = [0] * rules.partitions
+        self._pruned = 0
+
+    def told(self, record: SurgeRecord, tried: Sequence[float]) -> list[SurgeRecord]:
+        """The record as the judge of each threshold is told it."""
+        news = [self._levels(tick.at, row) for tick in record.ticks for row in tick.rows]
+        self._reached[record.partition] = record.through
+        self._prune(min(self._reached))
+        if all(each is None for each in news):
+            return [record] * len(tried)
+        bare = [
+            [row if row.recent is None else replace(row, recent=None) for row in tick.rows] for tick in record.ticks
+        ]
+        return [self._for(record, bare, news, threshold) for threshold in tried]
+
+    def _levels(self, at: int, row: SurgeRow) -> tuple[float, float] | None:
+        """Evidence told before and now, of a row that carries the hour before."""
+        told, hot_until = self._told.get(row.series, (NOT_TOLD, 0))
+        closed_at = at if row.closed else row.start + self._rules.source(row.series.source).lateness_ms
+        if closed_at >= hot_until:
+            told = NOT_TOLD
+        if row.evidence >= self._hot:
+            hot_until = at + COOLING_MS
+        self._told[row.series] = (row.evidence, hot_until)
+        return None if row.recent is None else (told, row.evidence)
+
+    def _prune(self, through: int) -> None:
+        """Forget the series that cooled, now and then."""
+        if len(self._told) > 2 * self._pruned + 1000:
+            self._told = {series: told for series, told in self._told.items() if told[1] > through}
+            self._pruned = len(self._told)
+
+    def _for(
+        self,
+        record: SurgeRecord,
+        bare: Sequence[Sequence[SurgeRow]],
+        news: Sequence[tuple[float, float] | None],
+        threshold: float,
+    ) -> SurgeRecord:
+        levels = (self._hot, threshold)
+        ticks, place = [], 0
+        for tick, without in zip(record.ticks, bare, strict=True):
+            rows = []
+            for row, short in zip(tick.rows, without, strict=True):
+                each = news[place]
+                place += 1
+                told = each is not None and any(each[0] < level <= each[1] for level in levels)
+                rows.append(row if told else short)
+            ticks.append(Tick(tick.at, rows))
+        return SurgeRecord(record.partition, record.partitions, record.through, ticks)
