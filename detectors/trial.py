@@ -18,12 +18,12 @@ from detectors.series import Series
 from detectors.surges import SurgeRecord, SurgeRow, Tick
 from detectors.watch import COOLING_MS, NOT_TOLD, hot
 
-#: Thresholds that are tried: evidence spans decades, and a tenth more or less is no difference that one could measure.
+#: Thresholds that are tried: evidence is on a logarithmic scale, and a tenth more or less is no difference that one
+#: could measure; far up there is little to tell apart.
 # fmt: off
 LADDER = (
-    2.0, 2.25, 2.5, 2.75, 3.0, 3.5, 4.0, 4.5, 5.0, 5.5, 6.0, 7.0, 8.0, 9.0, 10.0, 12.0, 14.0, 16.0, 18.0, 20.0, 25.0,
-    30.0, 35.0, 40.0, 50.0, 60.0, 70.0, 80.0, 100.0, 120.0, 140.0, 170.0, 200.0, 250.0, 300.0, 400.0, 500.0, 700.0,
-    1000.0,
+    1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6, 1.7, 1.8, 1.9, 2.0, 2.1, 2.2, 2.3, 2.4, 2.5, 2.6, 2.7, 2.8, 2.9, 3.0, 3.2, 3.4,
+    3.6, 3.8, 4.0, 4.2, 4.4, 4.6, 4.8, 5.0, 5.5, 6.0, 6.5, 7.0, 7.5, 8.0, 9.0, 10.0, 12.0, 15.0,
 )
 # fmt: on
 
@@ -35,8 +35,8 @@ def thresholds(rule: IncidentRule) -> tuple[float, ...]:
 
     All lie above close_at, so that open_at is all there is to change.
 
-    >>> thresholds(IncidentRule(open_at=1.5))[:3]
-    (1.5, 2.0, 2.25)
+    >>> thresholds(IncidentRule(open_at=1.35))[:6]
+    (1.0, 1.1, 1.2, 1.3, 1.35, 1.4)
     """
     return tuple(sorted({rule.open_at, *(each for each in LADDER if each > rule.close_at)}))
 

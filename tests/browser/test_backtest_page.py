@@ -30,7 +30,7 @@ def page_file(tmp_path_factory):
         f"{SCRIPT},,2022-10-25T06:00:00Z,2022-10-25T06:20:00Z\n"
         f"{SCRIPT},,2022-10-25T03:00:00Z,2022-10-25T03:20:00Z\n"
     )
-    late = backtest.Variant("late.toml", Settings(incidents=IncidentRule(open_at=40.0)))
+    late = backtest.Variant("late.toml", Settings(incidents=IncidentRule(open_at=3.5)))
     backtest.run(Settings(), feed, json_output=True, report=out, labels_file=known, other=late)
     return out
 

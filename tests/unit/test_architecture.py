@@ -21,6 +21,7 @@ ALLOWED = {
     "bisect",
     "collections",
     "datetime",
+    "difflib",
     "enum",
     "fnmatch",
     "functools",
@@ -37,6 +38,7 @@ ALLOWED = {
     "typing",
     "unicodedata",
     "zlib",
+    "zoneinfo",  # local_time.py: the time zones as they are installed
     "detectors",
     "msgspec",
     "numpy",

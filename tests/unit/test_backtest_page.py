@@ -90,7 +90,7 @@ def labels(feed):
 def written(feed, labels):
     """The page of that feed, by labels and against settings that open late."""
     path = feed.with_name("out.html")
-    late = backtest.Variant(IMAGE, Settings(incidents=IncidentRule(open_at=60.0)))
+    late = backtest.Variant(IMAGE, Settings(incidents=IncidentRule(open_at=3.5)))
     backtest.run(Settings(), feed, json_output=True, name=SCRIPT, report=path, labels_file=labels, other=late)
     return path.read_text()
 
@@ -169,7 +169,7 @@ def test_labels_are_told_with_what_they_mean(seen):
 
 def test_comparison_is_told(seen):
     assert "A has 1 incident, B 1: 0 only in A, 0 only in B, 1 in both, 1 of these not the same" in seen.words
-    assert "incidents.open_at 2 60" in seen.words
+    assert "incidents.open_at 2 3.5" in seen.words
 
 
 def test_calendar_and_bars_are_there(seen):
@@ -180,7 +180,7 @@ def test_calendar_and_bars_are_there(seen):
 
 
 def test_same_run_gives_the_same_page(feed, labels, written, tmp_path):
-    late = backtest.Variant(IMAGE, Settings(incidents=IncidentRule(open_at=60.0)))
+    late = backtest.Variant(IMAGE, Settings(incidents=IncidentRule(open_at=3.5)))
     path = tmp_path / "again.html"
 
     backtest.run(Settings(), feed, json_output=True, name=SCRIPT, report=path, labels_file=labels, other=late)

@@ -22,9 +22,9 @@ from detectors.surge import SurgeRule
 from detectors.surges import SurgeRecord
 from detectors.trial import LADDER, Trial, thresholds
 
-TRIED = (2.0, 3.0, 5.0, 9.0, 20.0, 60.0)
+TRIED = (1.5, 2.0, 2.5, 3.0, 3.5, 4.0)
 #: To run detection for each of them is slow.
-COMPARED = (2.0, 5.0, 20.0)
+COMPARED = (1.5, 2.5, 3.5)
 DAYS = 3
 
 
@@ -121,8 +121,8 @@ def test_what_is_lost_and_late_is_against_the_lowest_threshold(feed):
     assert [trade.lost for trade in found.trades] == [lowest.pages - trade.pages for trade in found.trades]
     for trade, alerts in zip(found.trades, told, strict=True):
         assert trade.pages == len(pages(alerts))
-        # An episode pages for a threshold that its evidence reached.
-        assert sum(mark >= trade.threshold for mark in found.marks) == trade.pages
+        # An episode pages for a threshold that its evidence reached; it may be over before it has become an error.
+        assert 0 <= sum(mark >= trade.threshold for mark in found.marks) - trade.pages <= 1
     highest = found.trades[-1]
     assert highest.biggest is not None
     assert highest.biggest.excess == max(
@@ -177,7 +177,7 @@ def test_no_records_are_no_history():
 
 def test_thresholds_lie_above_the_one_that_closes_and_include_the_present():
     assert thresholds(IncidentRule()) == LADDER
-    assert thresholds(IncidentRule(open_at=3.3, close_at=3.0))[:2] == (3.3, 3.5)
+    assert thresholds(IncidentRule(open_at=3.3, close_at=3.1))[:2] == (3.2, 3.3)
     assert thresholds(IncidentRule(open_at=2000.0))[-1] == 2000.0
 
 
