@@ -20,8 +20,8 @@ PER_NAT: Final = 0.45
 OF_NONE: Final = -3.1
 PER_DECADE: Final = 1.0  # of the bucket's length: longer ones rise more rarely
 #: Scores beyond this, nats, come about by what no model has rather than by chance: they grow on as a logarithm.
-CHANCE: Final = 9.2
-BEYOND: Final = 2.2
+CHANCE: Final = 9.4
+BEYOND: Final = 2.8
 
 #: One false alarm and the true ones: more episodes a week than this at evidence 0 are a feed's habit.
 USUAL_EPISODES: Final = 2.5
@@ -33,6 +33,7 @@ LAST_GAIN: Final = 0.2
 #: No bucket lowers it by more than this.
 MOST_STEP: Final = 0.4
 WEEK_MINUTES: Final = 10_080.0
+NEVER: Final = -(2**30)
 
 
 class Calibration:
@@ -53,7 +54,7 @@ class Calibration:
     def add(self, rows: int) -> None:
         """Makes room for `rows` rows in all."""
         self._last = grown(self._last, rows)
-        self._last[self._rows : rows] = -self._merge
+        self._last[self._rows : rows] = NEVER
         self._rows = rows
 
     def evidence(self, score: Floats) -> Floats:
@@ -66,15 +67,14 @@ class Calibration:
 
     def learn(self, evidence: Floats) -> None:
         """Takes in the evidence of a closed bucket, all rows."""
-        high = np.flatnonzero(evidence > 0.0)
-        begun = 0
-        if len(high):
-            begun = int(np.count_nonzero(self._buckets - self._last[high] >= self._merge))
-            self._last[high] = self._buckets
+        last = self._last[: self._rows]
+        last[evidence > 0.0] = self._buckets
+        # An episode counts once it is over: it does not lower its own evidence.
+        ended = int(np.count_nonzero(last == self._buckets - self._merge))
         self._buckets += 1
         weeks = self._buckets * self._minutes / WEEK_MINUTES
         gain = min(max(FIRST_GAIN / max(weeks, 0.5), LAST_GAIN), FIRST_GAIN)
-        step = min(gain * begun / self._rows, MOST_STEP) - gain * USUAL_EPISODES * self._minutes / WEEK_MINUTES
+        step = min(gain * ended / self._rows, MOST_STEP) - gain * USUAL_EPISODES * self._minutes / WEEK_MINUTES
         self.lowered = max(0.0, self.lowered + step)
 
     def arrays(self) -> dict[str, NDArray[Any]]:

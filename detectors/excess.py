@@ -29,16 +29,19 @@ USUAL: Final = 0.7
 
 
 class Excess:
-    """A row a series: the current block, the ring of past ones, its usual height and its present one."""
+    """A row a series: the current block, the ring of past ones, its usual height and its present one.
+
+    For buckets of BLOCK_MINUTES at most.
+    """
 
     def __init__(self, bucket_seconds: int) -> None:
         minutes = bucket_seconds / 60.0
         self._buckets = max(1, round(BLOCK_MINUTES / minutes))
         self._block_minutes = self._buckets * minutes
         self._filled = 0
-        blocks = max(1, int(LONGEST // self._block_minutes))
+        blocks = int(LONGEST // self._block_minutes)
         spans = self._block_minutes * np.arange(1, blocks + 1)
-        longest = spans if spans[-1] < SHORTEST else spans[spans >= SHORTEST]
+        longest = spans[spans >= SHORTEST]
         self._skipped = blocks - len(longest)
         self._weight = ((longest / SHORTEST) ** POWER)[:, None].astype(np.float32)
         self._ring: NDArray[np.float32] = np.zeros((blocks, 0), dtype=np.float32)

@@ -15,7 +15,7 @@ from river import base as river_base
 from detectors.arrays import Flags, Floats, Ints, check_like, exact_sums, grown
 from detectors.baseline import MINUTE_MS, Baseline, Prediction
 from detectors.calibration import Calibration
-from detectors.excess import Excess
+from detectors.excess import BLOCK_MINUTES, Excess
 from detectors.habit import Habit
 from detectors.series import Series
 
@@ -30,7 +30,7 @@ CAP_AFTER_GAP: Final = 3.0
 #: More than one person posts: this many reports at once, and twice the expected, prove more; but no more than this.
 BURST: Final = 40.0
 STEEP_GAIN: Final = 25.0
-STEEP_MOST: Final = 12.0
+STEEP_MOST: Final = 18.0
 #: Evidence is for a surge that goes on now: it fades so, a minute.
 FORGET: Final = 0.01
 
@@ -114,7 +114,8 @@ class SurgeBank:
         self._minutes = bucket_seconds / 60.0
         self._bucket_ms = bucket_seconds * 1000
         self._baseline = Baseline(bucket_seconds, {})
-        self._excess = Excess(bucket_seconds)
+        # Few long blocks say no more than the CUSUMs.
+        self._excess = Excess(bucket_seconds) if self._minutes <= BLOCK_MINUTES else None
         self._cusum: NDArray[np.float32] = np.zeros((SHAPES, 0), dtype=np.float32)
         # Bucket in which each CUSUM left zero.
         self._onset: NDArray[np.int32] = np.zeros((SHAPES, 0), dtype=np.int32)
@@ -135,7 +136,8 @@ class SurgeBank:
         first, rows = len(self.series), len(self.series) + len(series)
         self.series.extend(series)
         self._baseline.add(series)
-        self._excess.add(rows)
+        if self._excess is not None:
+            self._excess.add(rows)
         self._habit.add(rows)
         self._calibration.add(rows)
         self._cusum = grown(self._cusum, rows)
@@ -166,7 +168,8 @@ class SurgeBank:
             x, missing = _known(counts[rows])
             p = baseline.predict(start, rows)
             nats, lead = self._raise(start, rows, p, x, missing)
-            excess.take(rows, x, baseline.slow(p, rows), missing)
+            if excess is not None:
+                excess.take(rows, x, baseline.slow(p, rows), missing)
             scores.put(rows, p, 1.0, nats)
             onset = self._onset[lead, np.arange(rows.start, rows.stop)].astype(np.int64)
             scores.onset[rows] = np.where(nats > 0.0, onset * self._bucket_ms, 0)
@@ -175,7 +178,7 @@ class SurgeBank:
                 holiday = told if holiday is None else holiday + told
             self._learn(p, rows, x, missing, nats)
             gap = gap or missing is not None
-        if excess.step():
+        if excess is not None and excess.step():
             for rows in self._blocks():
                 excess.end_block(rows)
         warming = self._warming()
@@ -211,7 +214,8 @@ class SurgeBank:
         cusum[cusum < 1e-6] = 0.0
         watch[0] -= np.minimum(watch[0], 2.0 * minutes)
         self._left[:] = CAP
-        self._excess.clear()
+        if self._excess is not None:
+            self._excess.clear()
         self._baseline.skip(start, until)
 
     def expected(self, start: int) -> Floats:
@@ -341,10 +345,11 @@ class SurgeBank:
         nats = parts.nats
         if len(nats) == 0:
             return Scores(nats, parts.expected, parts.low, parts.high, parts.onset, warming)
-        height = self._excess.height(slice(0, len(nats)))
         score = nats.copy()
-        if (height > EXCESS_FLOOR).any():
-            score += EXCESS_GAIN * np.maximum(height - EXCESS_FLOOR, 0.0) * np.minimum(nats / EXCESS_NATS, 1.0)
+        if self._excess is not None:
+            height = self._excess.height(slice(0, len(nats)))
+            if height.max() > EXCESS_FLOOR:
+                score += EXCESS_GAIN * np.maximum(height - EXCESS_FLOOR, 0.0) * np.minimum(nats / EXCESS_NATS, 1.0)
         if nats.max() > SIBLINGS_FROM:
             low = np.minimum(nats, SIBLING_MOST)
             others = np.maximum(*(group.others(low) for group in self._groups))
@@ -365,7 +370,7 @@ class SurgeBank:
         rows = len(self.series)
         return {
             **self._baseline.arrays(),
-            **self._excess.arrays(rows),
+            **(self._excess.arrays(rows) if self._excess is not None else {}),
             **self._habit.arrays(),
             **self._calibration.arrays(),
             "cusum": self._cusum[:, :rows].copy(),
@@ -388,7 +393,8 @@ class SurgeBank:
             check_like(name, arrays[name], array)
         rows = len(series)
         bank._baseline.load(arrays)
-        bank._excess.load(rows, arrays)
+        if bank._excess is not None:
+            bank._excess.load(rows, arrays)
         bank._habit.load(arrays)
         bank._calibration.load(arrays)
         bank._cusum[:, :rows] = arrays["cusum"]
