@@ -419,7 +419,7 @@ class Baseline:
             self._fade(b, rows, missing)
 
     def holiday(self, p: Prediction, rows: slice, x: Floats, missing: Flags | None) -> Floats | None:
-        """What the counts of these rows say for another type of day, a figure a time zone; None where nothing can be."""
+        """What the counts of these rows say for another type of day, for each time zone; None before a week is known."""
         if not self._weekly:
             return None
         season = self._season

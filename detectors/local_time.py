@@ -8,6 +8,8 @@ from difflib import get_close_matches
 from functools import lru_cache
 from zoneinfo import ZoneInfo, available_timezones
 
+from detectors.report import fold
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 DAY_MS = 86_400_000
 
@@ -23,6 +25,15 @@ def zone(name: str) -> ZoneInfo:
         near = get_close_matches(name, available_timezones(), n=1)
         hint = f"; did you mean {near[0]}?" if near else "; names are those of the IANA database, such as Europe/Rome"
         raise ValueError(f"time zone {name!r} is unknown{hint}") from None
+
+
+def by_region(zones: Mapping[str, str]) -> dict[str, str]:
+    """Zones by region, the regions spelled as reports' are once they are read.
+
+    >>> by_region({"IT / Lazio": "Europe/Rome"})
+    {'it/lazio': 'Europe/Rome'}
+    """
+    return {fold("/".join(filter(None, map(str.strip, region.split("/"))))): name for region, name in zones.items()}
 
 
 def zone_of(region: str, zones: Mapping[str, str]) -> str:

@@ -1,22 +1,21 @@
-"""Evidence of a surge, in closed and in open buckets; River's interface for one series."""
+"""Evidence of a surge, in closed and in open buckets: the bank of the default detector."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import Annotated, Any, Final, Self
 
 import msgspec
 import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
-from river import base as river_base
 
 from detectors.arrays import Flags, Floats, Ints, check_like, exact_sums, grown
 from detectors.baseline import MINUTE_MS, Baseline, Prediction
 from detectors.calibration import Calibration
 from detectors.excess import BLOCK_MINUTES, Excess
 from detectors.habit import Habit
+from detectors.local_time import by_region, zone
 from detectors.series import Series
 
 # What a surge may look like: the expected rate times so much, or so many reports a minute on top.
@@ -72,8 +71,8 @@ SIBLINGS_NATS: Final = 3.0
 BLOCK_ROWS: Final = 4096
 
 
-class SurgeRule(msgspec.Struct, frozen=True, order=True, kw_only=True):
-    """What the surge detector may assume about the feed."""
+class SurgeRule(msgspec.Struct, frozen=True, kw_only=True):
+    """What the surge detector may assume about the feed. ValueError for a time zone that does not exist."""
 
     shift_hours: Annotated[
         float, Meta(ge=1, le=168, description="a surge that lasts longer is taken for the new normal, hours")
@@ -81,6 +80,14 @@ class SurgeRule(msgspec.Struct, frozen=True, order=True, kw_only=True):
     warming_hours: Annotated[
         float, Meta(ge=0, le=336, description="a series seen for less is reported as warming up, hours")
     ] = 48.0
+    time_zones: Annotated[
+        dict[str, str],
+        Meta(description='time zone by region, for all within it too: `{ it = "Europe/Rome" }`; others follow UTC'),
+    ] = {}
+
+    def __post_init__(self) -> None:
+        for name in self.time_zones.values():
+            zone(name)
 
 
 class Scores(msgspec.Struct, frozen=True):
@@ -113,7 +120,7 @@ class SurgeBank:
         self.series: list[Series] = []
         self._minutes = bucket_seconds / 60.0
         self._bucket_ms = bucket_seconds * 1000
-        self._baseline = Baseline(bucket_seconds, {})
+        self._baseline = Baseline(bucket_seconds, by_region(rule.time_zones))
         # Few long blocks say no more than the CUSUMs.
         self._excess = Excess(bucket_seconds) if self._minutes <= BLOCK_MINUTES else None
         self._cusum: NDArray[np.float32] = np.zeros((SHAPES, 0), dtype=np.float32)
@@ -456,62 +463,3 @@ def _known(counts: NDArray[np.int64]) -> tuple[Floats, Flags | None]:
         return x, None
     np.maximum(x, 0.0, out=x)
     return x, counts < 0
-
-
-class SurgeDetector(river_base.SupervisedAnomalyDetector):  # type: ignore[misc]
-    """The surge detector for one series in River's interface: a view of a bank of one.
-
-    x = {"start": begin of the bucket, ms since 1970 or a datetime}; y = its count. Buckets that were passed over are
-    missing, not zero; a y of None is missing, too. Without a start (x = {} or None) it is the bucket after the last
-    one; without any before, the first of 1970. Other features are ignored.
-
-    >>> detector = SurgeDetector(bucket_seconds=60)
-    >>> for minute in range(180):
-    ...     detector.learn_one({"start": minute * 60_000}, 4)
-    >>> usual, much = (detector.score_one({"start": 180 * 60_000}, count) for count in (5, 400))
-    >>> usual < 0 < 2 < much
-    True
-    """
-
-    def __init__(self, bucket_seconds: int = 60, shift_hours: float = 10.0, warming_hours: float = 48.0) -> None:
-        self.bucket_seconds = bucket_seconds
-        self.shift_hours = shift_hours
-        self.warming_hours = warming_hours
-        self._bank = SurgeBank(SurgeRule(shift_hours=shift_hours, warming_hours=warming_hours), bucket_seconds)
-        self._bank.add([Series("", "", "")])
-        self._end: int | None = None
-
-    # River's Pipeline passes `y` on to a score_one only if that takes any keyword.
-    def score_one(self, x: Mapping[str, Any] | None, y: float | None, **_: object) -> float:
-        """Evidence of a surge if the bucket has `y` reports: log10 of its return period in series-weeks."""
-        return float(self._bank.peek(self._start(x), 1.0, _count(y)).evidence[0])
-
-    def learn_one(self, x: Mapping[str, Any] | None, y: float | None) -> None:
-        """Closes the bucket with `y` reports. ValueError if it is not later than the one before."""
-        start = self._start(x)
-        if self._end is not None and start < self._end:
-            raise ValueError(f"bucket {start} begins before {self._end}, the end of the last one; give them in order")
-        if self._end is not None:
-            self._bank.skip(self._end, start)
-        self._bank.close(start, _count(y))
-        self._end = start + self.bucket_seconds * 1000
-
-    def _start(self, x: Mapping[str, Any] | None) -> int:
-        start = x.get("start") if x else None
-        if start is None:
-            return self._end or 0
-        at = round(start.timestamp() * 1000) if isinstance(start, datetime) else int(start)
-        return at - at % (self.bucket_seconds * 1000)
-
-    # A bank's arrays are views of each other, which pickle and deepcopy would tear apart.
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_bank": self._bank.arrays()}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        rule = SurgeRule(shift_hours=self.shift_hours, warming_hours=self.warming_hours)
-        self._bank = SurgeBank.restore(rule, self.bucket_seconds, [Series("", "", "")], state["_bank"])
-
-
-def _count(y: float | None) -> Ints:
-    return np.array([-1 if y is None else round(y)], dtype=np.int64)

@@ -15,7 +15,7 @@ from river import anomaly, base, checks, compose, time_series
 
 from detectors.baseline import MINUTE_MS
 from detectors.local_time import DAY_MS
-from detectors.surge import SurgeDetector
+from detectors.surge_detector import SurgeDetector
 
 MONDAY = 20_000 * DAY_MS + 3 * DAY_MS
 

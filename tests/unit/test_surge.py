@@ -9,7 +9,8 @@ from river import compose
 from detectors.baseline import MINUTE_MS
 from detectors.local_time import DAY_MS
 from detectors.series import Series
-from detectors.surge import SurgeBank, SurgeDetector, SurgeRule
+from detectors.surge import SurgeBank, SurgeRule
+from detectors.surge_detector import SurgeDetector
 
 MONDAY = 4 * DAY_MS
 SHOP = Series("reports", "shop", "it")
