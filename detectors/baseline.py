@@ -147,7 +147,6 @@ class Baseline:
         if self._slot >= 0:
             factors = season.factors(self._middle(self._slot))
             new[_AT["shape"]] = factors.curve[first:]
-            new[_AT["ratio"]] = factors.ratio[first:]
         self._derive()
 
     def _borrowed(self, series: Sequence[Series]) -> Floats:
@@ -176,18 +175,29 @@ class Baseline:
                 rates[place] = mean[service] * np.exp(np.mean(shares))
         return rates
 
-    def trust(self, rows: slice) -> Floats:
-        """How far rows are to be trusted: 0 for the first third of the time, then rising to 1.
+    def trust(self, rows: slice) -> Floats | None:
+        """How far rows are to be trusted: 0 for the first third of the time, then rising to 1; None where all are.
 
         No alarm comes from pure ignorance.
         """
+        if not self._young:
+            return None
         watched = self["seen"][rows] + self["silent"][rows]
         return np.clip(watched * (1.5 / max(TRUST_MINUTES, 5 * self.minutes)) - 0.5, 0.0, 1.0)
 
     def _derive(self) -> None:
         """What follows from the tables and is needed at each bucket."""
         self._weekly = bool((self._season.minutes >= WEEK_MINUTES).any())
+        watched = self["seen"] + self["silent"]
+        self._young = bool((watched < max(TRUST_MINUTES, 5 * self.minutes)).any())
+        self._look_at_day()
         self._ahead: tuple[int, Factors] | None = None
+
+    def _look_at_day(self) -> None:
+        """What the odds of a holiday come to, by time zone: asked for at each bucket."""
+        self._share = self._holiday.share()
+        self._maybe_odd = self._weekly and bool((self._share > 0.01).any())
+        self._surely_odd = self._weekly and bool((self._share >= HOLIDAY).any())
 
     def __getitem__(self, field: str) -> Floats:
         """One of FIELDS, a row a series: a view."""
@@ -213,7 +223,8 @@ class Baseline:
         self["shape"][:] = factors.curve * factors.own
         self["own"][:] = factors.own
         self["own_doubt"][:] = factors.doubt
-        self["ratio"][:] = factors.ratio
+        # Before a week is known, days cannot be compared.
+        self["ratio"][:] = np.where((season.minutes >= WEEK_MINUTES)[season.service], factors.ratio, 0.0)
         self._slot = slot
         # No number may decay until it underflows.
         np.maximum(self["count"], 1e-3, out=self["count"])
@@ -274,17 +285,15 @@ class Baseline:
             if self._ahead is None or self._ahead[0] != slot:
                 self._ahead = slot, self._season.factors(self._middle(slot))
             factors = self._ahead[1]
-            shape, ratio = (factors.curve * factors.own)[rows], factors.ratio[rows]
+            shape = (factors.curve * factors.own)[rows]
         if start > self._next >= 0:
             keep = float(np.exp(-min(50.0, ((start - self._next) / MINUTE_MS + self.minutes) / DRIFT_MEMORY)))
         base = state[_AT["count"]] / state[_AT["exposure"]]
         base *= shape
         np.maximum(base, LEAST_RATE, out=base)
         base *= self.minutes
-        if self._weekly:
-            share = self._holiday.share()
-            if share.max() > 0.01:
-                base *= np.exp(share[self._season.zone[rows]] * ratio)
+        if self._maybe_odd:
+            base *= np.exp(self._share[self._season.zone[rows]] * ratio)
         drift = state[_AT["drift"]] * keep
         variance = state[_AT["drift_variance"]] * (keep * keep)
         variance += (1.0 - keep * keep) * state[_AT["wander"]]
@@ -323,11 +332,9 @@ class Baseline:
         gapped = self._gap_before(rows, missing)
         season_weight = weight = _weight(steady, gapped)
         chase = _weight(follow, gapped)
-        if self._weekly:
-            odd = (self._holiday.share() >= HOLIDAY)[self._season.zone[rows]]
-            if odd.any():
-                weight = np.where(odd, 0.0, 1.0 if weight is None else weight)
-                season_weight = weight
+        if self._surely_odd:
+            odd = (self._share >= HOLIDAY)[self._season.zone[rows]]
+            season_weight = weight = np.where(odd, 0.0, 1.0 if weight is None else weight)
         if weight is not None and not self._season.known.all():
             # Of a first day everything goes into the curve: an hour left out would be a hole in it.
             young = ~self._season.known[self._season.service[rows]]
@@ -338,7 +345,7 @@ class Baseline:
         spread = mean * (1.0 + mean / size)  # variance of the count
         most = 4.0 * np.sqrt(spread) + mean + 1.0
         trust = self.trust(rows)
-        if trust.min() < 1.0:
+        if trust is not None:
             # A young series takes its counts as they come; later ones are winsorised.
             most += np.where(trust < 1.0, 1e12, 0.0)
         held = np.minimum(x, most)
@@ -399,7 +406,7 @@ class Baseline:
 
         sums = state[: len(SUMS)]
         watched = state[_AT["seen"]] + state[_AT["silent"]]
-        target[0:2] -= sums[0:2] * (b / np.clip(watched, max(TRUST_MINUTES, b), LEVEL_MEMORY))
+        target[0:2] -= sums[0:2] * (b / np.minimum(np.maximum(watched, max(TRUST_MINUTES, b)), LEVEL_MEMORY))
         target[2:4] -= sums[2:4] * (b / SPREAD_MEMORY)
         target[4:6] -= sums[4:6] * (b / WANDER_MEMORY)
         target[6:8] -= sums[6:8] * self._late_gain
@@ -419,22 +426,21 @@ class Baseline:
             self._fade(b, rows, missing)
 
     def holiday(self, p: Prediction, rows: slice, x: Floats, missing: Flags | None) -> Floats | None:
-        """What the counts of these rows say for another type of day, for each time zone; None before a week is known."""
+        """What these rows say for the other type of day, for each time zone; None before a week is known."""
         if not self._weekly:
             return None
         season = self._season
         ratio = self["ratio"][rows]
         if missing is not None:
             ratio = np.where(missing, 0.0, ratio)
-        ratio = np.where((season.minutes >= WEEK_MINUTES)[season.service[rows]], ratio, 0.0)
-        return self._holiday.weigh(
-            season.zone[rows], x, p.mean, ratio, self._holiday.share()[season.zone[rows]], self.minutes
-        )
+        zone = season.zone[rows]
+        return self._holiday.weigh(zone, x, p.mean, ratio, self._share[zone], self.minutes)
 
     def end_bucket(self, start: int, missing: bool, holiday: Floats | None) -> None:
         """The bucket from `start` is learned by all rows. missing: did one miss it? holiday: sum of what rows said."""
         if holiday is not None:
             self._holiday.learn(holiday)
+            self._look_at_day()
         self.gaps = missing
         self.refresh(start + self._bucket_ms)
 
@@ -448,6 +454,7 @@ class Baseline:
     def _fade(self, minutes: float, rows: slice, missing: Flags) -> None:
         """What is known of the rows that are missing grows old by `minutes`."""
         state = self._state[:, rows]
+        self._young = True
         keep = np.where(missing, np.exp(-min(minutes / FADE_MEMORY, 50.0)), 1.0)
         for name in ("seen", "silent"):
             values = state[_AT[name]]

@@ -17,7 +17,7 @@ from detectors.watch import Cap, Observer, SavedWatch, Watch
 from detectors.watermark import NEVER
 
 #: Event time closed in one step at most, so that a long way to go leaves room for others in between.
-STEP_MS = 6 * HOUR_MS
+STEP_MS = HOUR_MS
 #: Of what `Detection.save` writes: another number for whatever today's `restore` could not go on from.
 STATE_VERSION = 2
 #: Hours remembered before those that no watch needs any more are forgotten.

@@ -51,7 +51,8 @@ class Habit:
         usual *= np.where(score > usual, 1.0 + self._step * QUANTILE, 1.0 - self._step * (1.0 - QUANTILE)).astype(
             np.float32
         )
-        np.clip(usual, 0.1, 1e4, out=usual)
+        np.maximum(usual, 0.1, out=usual)
+        np.minimum(usual, 1e4, out=usual)
 
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The whole state, as copies."""

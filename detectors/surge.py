@@ -275,9 +275,11 @@ class SurgeBank:
         step -= log
 
         trust = self._baseline.trust(rows)
-        cap: Any = trust * CAP
+        cap: Any = CAP
         if self._baseline.gaps:
-            np.copyto(cap, trust * CAP_AFTER_GAP, where=self._baseline["backlog"][rows] > 0.0)
+            cap = np.where(self._baseline["backlog"][rows] > 0.0, CAP_AFTER_GAP, CAP)
+        if trust is not None:
+            cap = cap * trust
         if len(self._left):
             cap = np.minimum(cap, np.minimum(self._left[:, rows] + CAP * self._minutes * fraction, CAP))
         burst = BURST * max(1.0, self._minutes)
@@ -285,8 +287,7 @@ class SurgeBank:
             steep = np.log(np.maximum((x - part) / (2.0 * part + burst), 1.0))
             steep *= STEEP_GAIN / max(1.0, self._minutes)
             np.minimum(steep, STEEP_MOST, out=steep)
-            steep *= trust
-            cap = cap + steep
+            cap = cap + (steep if trust is None else steep * trust)
         np.minimum(step, cap, out=step)
         if missing is not None:
             step[:, missing] = 0.0
@@ -361,7 +362,9 @@ class SurgeBank:
             low = np.minimum(nats, SIBLING_MOST)
             others = np.maximum(*(group.others(low) for group in self._groups))
             score += (
-                SIBLINGS * np.clip((others - SIBLINGS_FROM) / SIBLINGS_SPAN, 0.0, 1.0) * np.minimum(nats / 3.0, 1.0)
+                SIBLINGS
+                * np.clip((others - SIBLINGS_FROM) / SIBLINGS_SPAN, 0.0, 1.0)
+                * np.minimum(nats / SIBLINGS_NATS, 1.0)
             )
         score = self._habit.temper(score)
         told = self._calibration.evidence(score)
