@@ -16,8 +16,10 @@ from detectors.surges import SurgeRecord, SurgeRow, Tick, cut
 from detectors.watch import Cap, Observer, SavedWatch, Watch
 from detectors.watermark import NEVER
 
-#: Event time closed in one step at most, so that a long way to go leaves room for others in between.
-STEP_MS = HOUR_MS
+#: Buckets closed in one step at most, of the source with the shortest, so that a long way to go leaves room for others.
+STEP_BUCKETS = 60
+#: ... and event time.
+STEP_MS = 6 * HOUR_MS
 #: Of what `Detection.save` writes: another number for whatever today's `restore` could not go on from.
 STATE_VERSION = 2
 #: Hours remembered before those that no watch needs any more are forgotten.
@@ -76,6 +78,8 @@ class Detection:
         self.inputs: list[Input | None] = [None] * rules.reports_partitions
         self._marks = [NEVER] * rules.reports_partitions
         self.through = NEVER
+        shortest = min(rule.bucket_ms for rule in (rules.source_default, *rules.sources.values()))
+        self._step_ms = min(STEP_MS, STEP_BUCKETS * shortest)
         self._cap = Cap(max(1, rules.series_limit // rules.partitions))
         self._hours: set[int] = set()
         self._watches: dict[Policy, Watch] = {}
@@ -166,12 +170,12 @@ class Detection:
         return min(NEVER if each is None else each.clears for each in self.inputs)
 
     def advance(self) -> list[SurgeRecord]:
-        """Close what can be closed, at most STEP_MS at once: one record or more; none when nothing is left to do."""
+        """Close what can be closed, at most STEP_BUCKETS at once: one record or more; none when nothing is left to do."""
         horizon = self.watermark
         if horizon <= self.through:
             return []
         first = min((due for watch in self._watches.values() if (due := watch.due()) is not None), default=horizon)
-        until = min(horizon, max(first, self.through) + STEP_MS)
+        until = min(horizon, max(first, self.through) + self._step_ms)
         rows: list[tuple[int, list[SurgeRow]]] = []
         for _, watch in sorted(self._watches.items()):
             rows.extend(watch.close(until, horizon, self._hours))
