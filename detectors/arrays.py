@@ -40,7 +40,7 @@ def check_like(name: str, array: NDArray[Any], like: NDArray[Any]) -> None:
     """ValueError unless `array` has the shape and type of `like` and finite numbers."""
     if array.shape != like.shape or array.dtype != like.dtype:
         raise ValueError(f"array {name} is {array.dtype}{array.shape}, these series need {like.dtype}{like.shape}")
-    if array.dtype == np.float64 and not np.isfinite(array).all():
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
         raise ValueError(f"array {name} has numbers that are not finite")
 
 

@@ -164,16 +164,13 @@ class Baseline:
         services = len(season.services)
         mean = exact_sums(old, level, services) / season.members
         share = np.log(np.maximum(level, LEAST_RATE) / np.maximum(mean[old], LEAST_RATE))
-        wanted = {one.region for one in series}
-        of_region: dict[str, list[int]] = {}
-        for row, region in enumerate(season.regions):
-            if region in wanted:
-                of_region.setdefault(region, []).append(row)
+        # A region's mean share, exact: it must not depend on which series came first.
+        shares = exact_sums(season.region, share, len(season.regions))
+        shares /= np.bincount(season.region)
         for place, one in enumerate(series):
-            service, peers = season.services.get(one.service), of_region.get(one.region)
-            if service is not None and peers:
-                shares = np.array([share[row] for row in sorted(peers, key=lambda row: int(old[row]))])
-                rates[place] = mean[service] * np.exp(np.mean(shares))
+            service, region = season.services.get(one.service), season.regions.get(one.region)
+            if service is not None and region is not None:
+                rates[place] = mean[service] * np.exp(shares[region])
         return rates
 
     def trust(self, rows: slice) -> Floats:

@@ -54,7 +54,8 @@ class Season:
     def __init__(self, bucket_seconds: int, zones: Mapping[str, str]) -> None:
         self.services: dict[str, int] = {}
         self.service: Ints = np.zeros(0, dtype=np.int64)
-        self.regions: list[str] = []
+        self.regions: dict[str, int] = {}
+        self.region: Ints = np.zeros(0, dtype=np.int64)
         self.zones: list[str] = []
         self.zone: Ints = np.zeros(0, dtype=np.int64)
         self._zone_names = zones
@@ -68,15 +69,16 @@ class Season:
     def add(self, series: Sequence[Series]) -> None:
         """Appends rows."""
         rows = len(self.service) + len(series)
-        mine, there = [], []
+        mine, there, regions = [], [], []
         for one in series:
             mine.append(self.services.setdefault(one.service, len(self.services)))
-            self.regions.append(one.region)
+            regions.append(self.regions.setdefault(one.region, len(self.regions)))
             name = zone_of(one.region, self._zone_names)
             if name not in self.zones:
                 self.zones.append(name)
             there.append(self.zones.index(name))
         self.service = np.concatenate([self.service, np.array(mine, dtype=np.int64)])
+        self.region = np.concatenate([self.region, np.array(regions, dtype=np.int64)])
         self.zone = np.concatenate([self.zone, np.array(there, dtype=np.int64)])
         self._own = grown(self._own, rows)
         self._curve = grown(self._curve, len(self.services))

@@ -127,7 +127,7 @@ class SurgeBank:
         self._running_gain = float(-np.expm1(-self._minutes / RUNNING_MINUTES))
         self._habit = Habit(bucket_seconds)
         self._calibration = Calibration(bucket_seconds)
-        self._groups: list[_Group] = []
+        self._groups = _Group(), _Group()  # by service, by region
 
     def add(self, series: Sequence[Series]) -> None:
         """Appends rows."""
@@ -145,10 +145,9 @@ class SurgeBank:
         self._watch = grown(self._watch, rows)
         self._left = grown(self._left, rows)
         self._left[:, first:rows] = CAP
-        self._groups = [
-            _Group([one.service for one in self.series]),
-            _Group([one.region for one in self.series]),
-        ]
+        by_service, by_region = self._groups
+        by_service.add([one.service for one in series])
+        by_region.add([one.region for one in series])
 
     def _blocks(self) -> Iterator[slice]:
         rows = len(self.series)
@@ -298,16 +297,16 @@ class SurgeBank:
         if missing is not None:
             watched &= ~missing
         picked = np.flatnonzero(watched)
+        before = back[picked]
+        # A missing bucket says nothing, whatever the others do.
+        back *= 0.0 if missing is None else missing
         if len(picked) == 0:
-            if missing is None:
-                back[:] = 0.0
             return
         null, size, seen = p.null[picked], p.size[picked], x[picked]
         half = np.maximum(null + 0.5 * (running[picked] - null), 1.25 * null)
         against = seen * np.log(half / null) - (seen + size) * np.log((size + half) / (size + null))
         at_most = BACK_CAP * min(1.0, self._minutes) if self._minutes < 5.0 else BACK
-        held = np.clip(back[picked] + np.clip(-against, -CAP, at_most), 0.0, BACK_MOST)
-        back[:] = 0.0
+        held = np.clip(before + np.clip(-against, -CAP, at_most), 0.0, BACK_MOST)
         back[picked] = held
         ended = picked[held >= BACK]
         if len(ended):
@@ -353,9 +352,8 @@ class SurgeBank:
         if nats.max() > SIBLINGS_FROM:
             low = np.minimum(nats, SIBLING_MOST)
             others = np.maximum(*(group.others(low) for group in self._groups))
-            score += (
-                SIBLINGS * np.clip((others - SIBLINGS_FROM) / SIBLINGS_SPAN, 0.0, 1.0) * np.minimum(nats / 3.0, 1.0)
-            )
+            agreed = np.clip((others - SIBLINGS_FROM) / SIBLINGS_SPAN, 0.0, 1.0)
+            score += SIBLINGS * agreed * np.minimum(nats / SIBLINGS_NATS, 1.0)
         score = self._habit.temper(score)
         told = self._calibration.evidence(score)
         if learn:
@@ -422,14 +420,23 @@ class _Parts:
 class _Group:
     """Rows that have a service, or a region, in common."""
 
-    def __init__(self, keys: Sequence[str]) -> None:
-        number: dict[str, int] = {}
-        self._of: Ints = np.array([number.setdefault(key, len(number)) for key in keys], dtype=np.int32)
-        self._members = np.bincount(self._of)
+    def __init__(self) -> None:
+        self._number: dict[str, int] = {}
+        self._of: NDArray[np.int32] = np.zeros(0, dtype=np.int32)  # group of each row
+        self._members: Ints = np.zeros(0, dtype=np.int64)
+        self._rows = 0
+
+    def add(self, keys: Sequence[str]) -> None:
+        """Appends rows, a service or region each."""
+        first, self._rows = self._rows, self._rows + len(keys)
+        self._of = grown(self._of, self._rows)
+        self._of[first : self._rows] = [self._number.setdefault(key, len(self._number)) for key in keys]
+        self._members = np.bincount(self._of[: self._rows])
 
     def others(self, values: Floats) -> Floats:
         """Mean of the values of the other rows of each row's group; 0 in groups too small to tell."""
-        total, members = exact_sums(self._of, values, len(self._members))[self._of], self._members[self._of]
+        of = self._of[: self._rows]
+        total, members = exact_sums(of, values, len(self._members))[of], self._members[of]
         return np.where(members > SIBLINGS_LEAST, (total - values) / np.maximum(members - 1, 1), 0.0)
 
 
