@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Ints = NDArray[np.int64]
+#: Which service, region or time zone each row has: half the memory of Ints.
+Numbers = NDArray[np.int32]
 
 
 def grown(array: NDArray[Any], rows: int, fill: float = 0) -> NDArray[Any]:
@@ -24,7 +26,7 @@ def grown(array: NDArray[Any], rows: int, fill: float = 0) -> NDArray[Any]:
     return wider
 
 
-def exact_sums(groups: NDArray[np.int64], values: NDArray[np.float64], size: int) -> NDArray[np.float64]:
+def exact_sums(groups: NDArray[np.integer[Any]], values: NDArray[np.float64], size: int) -> NDArray[np.float64]:
     """Sum of the values of each group 0 to `size` - 1, the same in any order of them.
 
     Values are rounded to multiples of 2^-20, whose sums are exact below 8e9.

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays import Flags, Floats, exact_sums, grown
+from detectors.arrays import Flags, Floats, Numbers, exact_sums, grown
 from detectors.holiday import Holiday
 from detectors.local_time import DAY_MS, local_ms
 from detectors.season import DAY_MINUTES, OWN_PRIOR, Factors, Season
@@ -189,6 +189,11 @@ class Baseline:
     def __getitem__(self, field: str) -> Floats:
         """One of FIELDS, a row a series: a view."""
         return self._state[_AT[field], : self.rows]
+
+    @property
+    def groups(self) -> tuple[Numbers, Numbers]:
+        """The number of each row's service, and that of its region."""
+        return self._season.service, self._season.region
 
     # ---- season
 
@@ -416,7 +421,7 @@ class Baseline:
             self._fade(b, rows, missing)
 
     def holiday(self, p: Prediction, rows: slice, x: Floats, missing: Flags | None) -> Floats | None:
-        """What the counts of these rows say for another type of day, a figure a time zone; None where nothing can be."""
+        """What the counts of these rows say for the other type of day, a figure a time zone; None where none can."""
         if not self._weekly:
             return None
         season = self._season

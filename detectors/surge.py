@@ -12,7 +12,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 from river import base as river_base
 
-from detectors.arrays import Flags, Floats, Ints, check_like, exact_sums, grown
+from detectors.arrays import Flags, Floats, Ints, Numbers, check_like, exact_sums, grown
 from detectors.baseline import MINUTE_MS, Baseline, Prediction
 from detectors.calibration import Calibration
 from detectors.excess import BLOCK_MINUTES, Excess
@@ -127,7 +127,6 @@ class SurgeBank:
         self._running_gain = float(-np.expm1(-self._minutes / RUNNING_MINUTES))
         self._habit = Habit(bucket_seconds)
         self._calibration = Calibration(bucket_seconds)
-        self._groups = _Group(), _Group()  # by service, by region
 
     def add(self, series: Sequence[Series]) -> None:
         """Appends rows."""
@@ -145,9 +144,6 @@ class SurgeBank:
         self._watch = grown(self._watch, rows)
         self._left = grown(self._left, rows)
         self._left[:, first:rows] = CAP
-        by_service, by_region = self._groups
-        by_service.add([one.service for one in series])
-        by_region.add([one.region for one in series])
 
     def _blocks(self) -> Iterator[slice]:
         rows = len(self.series)
@@ -351,7 +347,7 @@ class SurgeBank:
                 score += EXCESS_GAIN * np.maximum(height - EXCESS_FLOOR, 0.0) * np.minimum(nats / EXCESS_NATS, 1.0)
         if nats.max() > SIBLINGS_FROM:
             low = np.minimum(nats, SIBLING_MOST)
-            others = np.maximum(*(group.others(low) for group in self._groups))
+            others = np.maximum(*(_others(group, low) for group in self._baseline.groups))
             agreed = np.clip((others - SIBLINGS_FROM) / SIBLINGS_SPAN, 0.0, 1.0)
             score += SIBLINGS * agreed * np.minimum(nats / SIBLINGS_NATS, 1.0)
         score = self._habit.temper(score)
@@ -417,27 +413,11 @@ class _Parts:
         self.low[rows], self.high[rows] = interval(expected, p.size)
 
 
-class _Group:
-    """Rows that have a service, or a region, in common."""
-
-    def __init__(self) -> None:
-        self._number: dict[str, int] = {}
-        self._of: NDArray[np.int32] = np.zeros(0, dtype=np.int32)  # group of each row
-        self._members: Ints = np.zeros(0, dtype=np.int64)
-        self._rows = 0
-
-    def add(self, keys: Sequence[str]) -> None:
-        """Appends rows, a service or region each."""
-        first, self._rows = self._rows, self._rows + len(keys)
-        self._of = grown(self._of, self._rows)
-        self._of[first : self._rows] = [self._number.setdefault(key, len(self._number)) for key in keys]
-        self._members = np.bincount(self._of[: self._rows])
-
-    def others(self, values: Floats) -> Floats:
-        """Mean of the values of the other rows of each row's group; 0 in groups too small to tell."""
-        of = self._of[: self._rows]
-        total, members = exact_sums(of, values, len(self._members))[of], self._members[of]
-        return np.where(members > SIBLINGS_LEAST, (total - values) / np.maximum(members - 1, 1), 0.0)
+def _others(group: Numbers, values: Floats) -> Floats:
+    """Mean of the values of the other rows of each row's group; 0 in groups too small to tell."""
+    members = np.bincount(group)
+    total, members = exact_sums(group, values, len(members))[group], members[group]
+    return np.where(members > SIBLINGS_LEAST, (total - values) / np.maximum(members - 1, 1), 0.0)
 
 
 def interval(mean: Floats, size: Floats) -> tuple[Floats, Floats]:
