@@ -284,7 +284,9 @@ class SurgeBank:
         """Lets go of surges whose counts have come back."""
         c, (_, back, running, usual) = self._cusum[:, rows], self._watch[:, rows]
         gain: Any = self._running_gain if missing is None else np.where(missing, 0.0, self._running_gain)
-        most = 2.0 * p.mean + 6.0 * np.sqrt(p.mean * (1.0 + p.mean / p.size)) + 2.0
+        # Never so few that a surge could not show above FEW: an hour of that is more than a rare series ever expects.
+        few = FEW * self._minutes
+        most = 2.0 * p.mean + 6.0 * np.sqrt(p.mean * (1.0 + p.mean / p.size)) + max(2.0, few / 1.5)
         running += (np.minimum(x, most) - running) * gain
         np.maximum(running, 1e-9, out=running)
         usual += (p.mean - usual) * gain
@@ -307,7 +309,6 @@ class SurgeBank:
         ended = picked[held >= BACK]
         if len(ended):
             c[:, ended] *= np.float32(np.exp(-DRAIN * self._minutes))
-        few = FEW * self._minutes
         calm = watched & (highest > HOT) & (running + few < CALM * (usual + few))
         if calm.any():
             c[:, calm] *= np.float32(np.exp(-CALM_DRAIN * self._minutes))
