@@ -18,6 +18,7 @@ from detectors.calibration import Calibration
 from detectors.excess import BLOCK_MINUTES, Excess
 from detectors.habit import Habit
 from detectors.series import Series
+from detectors.source import SourceRule
 
 # What a surge may look like: the expected rate times so much, or so many reports a minute on top.
 TIMES: Final = (1.5, 2.0, 3.0, 6.0, 15.0, 50.0)
@@ -117,7 +118,7 @@ class SurgeBank:
         # Few long blocks say no more than the CUSUMs.
         self._excess = Excess(bucket_seconds) if self._minutes <= BLOCK_MINUTES else None
         self._cusum: NDArray[np.float32] = np.zeros((SHAPES, 0), dtype=np.float32)
-        # Bucket in which each CUSUM left zero.
+        # Bucket in which each CUSUM left zero: 32 bits last until the year 2650 in buckets of ten seconds.
         self._onset: NDArray[np.int32] = np.zeros((SHAPES, 0), dtype=np.int32)
         # Per row: minutes hot, nats for "back to normal", mean count and mean expected count of the last minutes.
         self._watch: Floats = np.zeros((4, 0))
@@ -453,6 +454,8 @@ class SurgeDetector(river_base.SupervisedAnomalyDetector):  # type: ignore[misc]
     missing, not zero; a y of None is missing, too. Without a start (x = {} or None) it is the bucket after the last
     one; without any before, the first of 1970. Other features are ignored.
 
+    bucket_seconds: one of source.BUCKET_SECONDS, 10 to 3600, else ValueError.
+
     >>> detector = SurgeDetector(bucket_seconds=60)
     >>> for minute in range(180):
     ...     detector.learn_one({"start": minute * 60_000}, 4)
@@ -462,7 +465,7 @@ class SurgeDetector(river_base.SupervisedAnomalyDetector):  # type: ignore[misc]
     """
 
     def __init__(self, bucket_seconds: int = 60, shift_hours: float = 10.0, warming_hours: float = 48.0) -> None:
-        self.bucket_seconds = bucket_seconds
+        self.bucket_seconds = SourceRule(bucket_seconds=bucket_seconds).bucket_seconds
         self.shift_hours = shift_hours
         self.warming_hours = warming_hours
         self._bank = SurgeBank(SurgeRule(shift_hours=shift_hours, warming_hours=warming_hours), bucket_seconds)

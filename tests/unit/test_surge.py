@@ -235,6 +235,12 @@ def test_detector_clones_with_its_parameters():
     assert (clone.bucket_seconds, clone.shift_hours, clone.warming_hours) == (300, 5.0, 48.0)
 
 
+@pytest.mark.parametrize("bucket_seconds", [-60, 0, 1, 7, 86_400])
+def test_detector_refuses_a_bucket_that_does_not_fit_the_clock(bucket_seconds: int):
+    with pytest.raises(ValueError, match="does not fit the clock"):
+        SurgeDetector(bucket_seconds=bucket_seconds)
+
+
 def test_detector_refuses_a_bucket_out_of_order():
     detector = SurgeDetector()
     detector.learn_one({"start": MONDAY}, 1)
