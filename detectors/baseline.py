@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays import Flags, Floats, exact_sums, grown
+from detectors.arrays import Flags, Floats, Numbers, exact_sums, grown
 from detectors.holiday import Holiday
 from detectors.local_time import DAY_MS, local_ms
 from detectors.season import DAY_MINUTES, OWN_PRIOR, Factors, Season
@@ -163,16 +163,13 @@ class Baseline:
         services = len(season.services)
         mean = exact_sums(old, level, services) / season.members
         share = np.log(np.maximum(level, LEAST_RATE) / np.maximum(mean[old], LEAST_RATE))
-        wanted = {one.region for one in series}
-        of_region: dict[str, list[int]] = {}
-        for row, region in enumerate(season.regions):
-            if region in wanted:
-                of_region.setdefault(region, []).append(row)
+        # A region's mean share, exact: it must not depend on which series came first.
+        shares = exact_sums(season.region, share, len(season.regions))
+        shares /= np.bincount(season.region)
         for place, one in enumerate(series):
-            service, peers = season.services.get(one.service), of_region.get(one.region)
-            if service is not None and peers:
-                shares = np.array([share[row] for row in sorted(peers, key=lambda row: int(old[row]))])
-                rates[place] = mean[service] * np.exp(np.mean(shares))
+            service, region = season.services.get(one.service), season.regions.get(one.region)
+            if service is not None and region is not None:
+                rates[place] = mean[service] * np.exp(shares[region])
         return rates
 
     def trust(self, rows: slice) -> Floats | None:
@@ -202,6 +199,11 @@ class Baseline:
     def __getitem__(self, field: str) -> Floats:
         """One of FIELDS, a row a series: a view."""
         return self._state[_AT[field], : self.rows]
+
+    @property
+    def groups(self) -> tuple[Numbers, Numbers]:
+        """The number of each row's service, and that of its region."""
+        return self._season.service, self._season.region
 
     # ---- season
 

@@ -170,7 +170,7 @@ class Detection:
         return min(NEVER if each is None else each.clears for each in self.inputs)
 
     def advance(self) -> list[SurgeRecord]:
-        """Close what can be closed, at most STEP_BUCKETS at once: one record or more; none when nothing is left to do."""
+        """Close what can be closed, STEP_BUCKETS at most: one record or more; none when nothing is left to do."""
         horizon = self.watermark
         if horizon <= self.through:
             return []

@@ -51,12 +51,10 @@ class Excess:
 
     def add(self, rows: int) -> None:
         """Makes room for `rows` rows in all."""
-        before = len(self._height)
         self._ring = grown(self._ring, rows)
         self._sums = grown(self._sums, rows)
         self._usual = grown(self._usual, rows, 1.0)
         self._height = grown(self._height, rows)
-        self._usual[before:] = np.where(self._usual[before:] == 0.0, 1.0, self._usual[before:])
 
     def take(self, rows: slice, x: Floats, slow: Floats, missing: Flags | None) -> None:
         """Adds a bucket: counts and what the slow baseline expects."""

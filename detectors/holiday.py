@@ -10,7 +10,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays import Floats, Ints, exact_sums
+from detectors.arrays import Floats, Numbers, exact_sums
 
 #: One day in 150.
 PRIOR: Final = -5.0
@@ -42,7 +42,7 @@ class Holiday:
         self.log_odds[zone] = PRIOR
         return share
 
-    def weigh(self, zone: Ints, x: Floats, mean: Floats, ratio: Floats, share: Floats, minutes: float) -> Floats:
+    def weigh(self, zone: Numbers, x: Floats, mean: Floats, ratio: Floats, share: Floats, minutes: float) -> Floats:
         """Log-likelihood ratio of a bucket, other type of day against the calendar's, for each zone: for `learn`.
 
         mean: expected with `share` * `ratio` in it. A row's drift has followed whatever day it is within hours, so the

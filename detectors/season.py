@@ -13,7 +13,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays import Flags, Floats, Ints, exact_sums, grown
+from detectors.arrays import Flags, Floats, Numbers, exact_sums, grown
 from detectors.local_time import DAY_MS, is_weekend, local_ms, zone_of
 from detectors.series import Series
 
@@ -53,10 +53,11 @@ class Season:
 
     def __init__(self, bucket_seconds: int, zones: Mapping[str, str]) -> None:
         self.services: dict[str, int] = {}
-        self.service: Ints = np.zeros(0, dtype=np.int64)
-        self.regions: list[str] = []
+        self.service: Numbers = np.zeros(0, dtype=np.int32)
+        self.regions: dict[str, int] = {}
+        self.region: Numbers = np.zeros(0, dtype=np.int32)
         self.zones: list[str] = []
-        self.zone: Ints = np.zeros(0, dtype=np.int64)
+        self.zone: Numbers = np.zeros(0, dtype=np.int32)
         self._zone_names = zones
         # A bucket of an hour would leave every other half hour empty.
         self._bins = 48 if bucket_seconds <= 1800 else 24
@@ -68,16 +69,17 @@ class Season:
     def add(self, series: Sequence[Series]) -> None:
         """Appends rows."""
         rows = len(self.service) + len(series)
-        mine, there = [], []
+        mine, there, regions = [], [], []
         for one in series:
             mine.append(self.services.setdefault(one.service, len(self.services)))
-            self.regions.append(one.region)
+            regions.append(self.regions.setdefault(one.region, len(self.regions)))
             name = zone_of(one.region, self._zone_names)
             if name not in self.zones:
                 self.zones.append(name)
             there.append(self.zones.index(name))
-        self.service = np.concatenate([self.service, np.array(mine, dtype=np.int64)])
-        self.zone = np.concatenate([self.zone, np.array(there, dtype=np.int64)])
+        self.service = np.concatenate([self.service, np.array(mine, dtype=np.int32)])
+        self.region = np.concatenate([self.region, np.array(regions, dtype=np.int32)])
+        self.zone = np.concatenate([self.zone, np.array(there, dtype=np.int32)])
         self._own = grown(self._own, rows)
         self._curve = grown(self._curve, len(self.services))
         self._minutes = grown(self._minutes, len(self.services))
@@ -135,15 +137,13 @@ class Season:
 
     def _owns(self, rows: Any, local: int, kind: int) -> tuple[Floats, Floats]:
         """Factor of each row on top of its service's curve, and the variance of its logarithm."""
-        counts, exposures = self._own[..., rows] if isinstance(rows, slice) else self._own[:, :, :, rows]
         first, second, weight = _around(local, HOURS)
         factors, masses = [], []
         for hour in (first, second):
-            any_day = (OWN_PRIOR + counts[0, hour] + counts[1, hour]) / (
-                OWN_PRIOR + exposures[0, hour] + exposures[1, hour]
-            )
-            factors.append((OWN_PRIOR * any_day + counts[kind, hour]) / (OWN_PRIOR + exposures[kind, hour]))
-            masses.append(exposures[kind, hour].astype(np.float64))
+            counts, exposures = self._own[:, :, hour, rows]  # type of day, row
+            any_day = (OWN_PRIOR + counts[0] + counts[1]) / (OWN_PRIOR + exposures[0] + exposures[1])
+            factors.append((OWN_PRIOR * any_day + counts[kind]) / (OWN_PRIOR + exposures[kind]))
+            masses.append(exposures[kind].astype(np.float64))
         factor: Floats = (1.0 - weight) * factors[0].astype(np.float64) + weight * factors[1].astype(np.float64)
         return factor, 1.0 / (OWN_PRIOR + (1.0 - weight) * masses[0] + weight * masses[1])
 

@@ -10,7 +10,7 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from detectors.arrays import Flags, Floats, Ints, check_like, exact_sums, grown
+from detectors.arrays import Flags, Floats, Ints, Numbers, check_like, exact_sums, grown
 from detectors.baseline import MINUTE_MS, Baseline, Prediction
 from detectors.calibration import Calibration
 from detectors.excess import BLOCK_MINUTES, Excess
@@ -124,7 +124,7 @@ class SurgeBank:
         # Few long blocks say no more than the CUSUMs.
         self._excess = Excess(bucket_seconds) if self._minutes <= BLOCK_MINUTES else None
         self._cusum: NDArray[np.float32] = np.zeros((SHAPES, 0), dtype=np.float32)
-        # Bucket in which each CUSUM left zero.
+        # Bucket in which each CUSUM left zero: 32 bits last until the year 2650 in buckets of ten seconds.
         self._onset: NDArray[np.int32] = np.zeros((SHAPES, 0), dtype=np.int32)
         # Per row: minutes hot, nats for "back to normal", mean count and mean expected count of the last minutes.
         self._watch: Floats = np.zeros((4, 0))
@@ -134,7 +134,6 @@ class SurgeBank:
         self._running_gain = float(-np.expm1(-self._minutes / RUNNING_MINUTES))
         self._habit = Habit(bucket_seconds)
         self._calibration = Calibration(bucket_seconds)
-        self._groups: list[_Group] = []
 
     def add(self, series: Sequence[Series]) -> None:
         """Appends rows."""
@@ -152,10 +151,6 @@ class SurgeBank:
         self._watch = grown(self._watch, rows)
         self._left = grown(self._left, rows)
         self._left[:, first:rows] = CAP
-        self._groups = [
-            _Group([one.service for one in self.series]),
-            _Group([one.region for one in self.series]),
-        ]
 
     def _blocks(self) -> Iterator[slice]:
         rows = len(self.series)
@@ -297,7 +292,9 @@ class SurgeBank:
         """Lets go of surges whose counts have come back."""
         c, (_, back, running, usual) = self._cusum[:, rows], self._watch[:, rows]
         gain: Any = self._running_gain if missing is None else np.where(missing, 0.0, self._running_gain)
-        most = 2.0 * p.mean + 6.0 * np.sqrt(p.mean * (1.0 + p.mean / p.size)) + 2.0
+        # Never so few that a surge could not show above FEW: an hour of that is more than a rare series ever expects.
+        few = FEW * self._minutes
+        most = 2.0 * p.mean + 6.0 * np.sqrt(p.mean * (1.0 + p.mean / p.size)) + max(2.0, few / 1.5)
         running += (np.minimum(x, most) - running) * gain
         np.maximum(running, 1e-9, out=running)
         usual += (p.mean - usual) * gain
@@ -306,21 +303,20 @@ class SurgeBank:
         if missing is not None:
             watched &= ~missing
         picked = np.flatnonzero(watched)
+        before = back[picked]
+        # A missing bucket says nothing, whatever the others do.
+        back *= 0.0 if missing is None else missing
         if len(picked) == 0:
-            if missing is None:
-                back[:] = 0.0
             return
         null, size, seen = p.null[picked], p.size[picked], x[picked]
         half = np.maximum(null + 0.5 * (running[picked] - null), 1.25 * null)
         against = seen * np.log(half / null) - (seen + size) * np.log((size + half) / (size + null))
         at_most = BACK_CAP * min(1.0, self._minutes) if self._minutes < 5.0 else BACK
-        held = np.clip(back[picked] + np.clip(-against, -CAP, at_most), 0.0, BACK_MOST)
-        back[:] = 0.0
+        held = np.clip(before + np.clip(-against, -CAP, at_most), 0.0, BACK_MOST)
         back[picked] = held
         ended = picked[held >= BACK]
         if len(ended):
             c[:, ended] *= np.float32(np.exp(-DRAIN * self._minutes))
-        few = FEW * self._minutes
         calm = watched & (highest > HOT) & (running + few < CALM * (usual + few))
         if calm.any():
             c[:, calm] *= np.float32(np.exp(-CALM_DRAIN * self._minutes))
@@ -360,12 +356,9 @@ class SurgeBank:
                 score += EXCESS_GAIN * np.maximum(height - EXCESS_FLOOR, 0.0) * np.minimum(nats / EXCESS_NATS, 1.0)
         if nats.max() > SIBLINGS_FROM:
             low = np.minimum(nats, SIBLING_MOST)
-            others = np.maximum(*(group.others(low) for group in self._groups))
-            score += (
-                SIBLINGS
-                * np.clip((others - SIBLINGS_FROM) / SIBLINGS_SPAN, 0.0, 1.0)
-                * np.minimum(nats / SIBLINGS_NATS, 1.0)
-            )
+            others = np.maximum(*(_others(group, low) for group in self._baseline.groups))
+            agreed = np.clip((others - SIBLINGS_FROM) / SIBLINGS_SPAN, 0.0, 1.0)
+            score += SIBLINGS * agreed * np.minimum(nats / SIBLINGS_NATS, 1.0)
         score = self._habit.temper(score)
         told = self._calibration.evidence(score)
         if learn:
@@ -429,18 +422,11 @@ class _Parts:
         self.low[rows], self.high[rows] = interval(expected, p.size)
 
 
-class _Group:
-    """Rows that have a service, or a region, in common."""
-
-    def __init__(self, keys: Sequence[str]) -> None:
-        number: dict[str, int] = {}
-        self._of: Ints = np.array([number.setdefault(key, len(number)) for key in keys], dtype=np.int32)
-        self._members = np.bincount(self._of)
-
-    def others(self, values: Floats) -> Floats:
-        """Mean of the values of the other rows of each row's group; 0 in groups too small to tell."""
-        total, members = exact_sums(self._of, values, len(self._members))[self._of], self._members[self._of]
-        return np.where(members > SIBLINGS_LEAST, (total - values) / np.maximum(members - 1, 1), 0.0)
+def _others(group: Numbers, values: Floats) -> Floats:
+    """Mean of the values of the other rows of each row's group; 0 in groups too small to tell."""
+    members = np.bincount(group)
+    total, members = exact_sums(group, values, len(members))[group], members[group]
+    return np.where(members > SIBLINGS_LEAST, (total - values) / np.maximum(members - 1, 1), 0.0)
 
 
 def interval(mean: Floats, size: Floats) -> tuple[Floats, Floats]:

@@ -12,7 +12,11 @@ from river import base as river_base
 from detectors.arrays import Ints
 from detectors.local_time import UTC_NAME
 from detectors.series import Series
+from detectors.source import SourceRule
 from detectors.surge import SurgeBank, SurgeRule
+
+#: Beyond any count that people can make.
+MOST_COUNT = 10**15
 
 
 class SurgeDetector(river_base.SupervisedAnomalyDetector):  # type: ignore[misc]
@@ -21,6 +25,8 @@ class SurgeDetector(river_base.SupervisedAnomalyDetector):  # type: ignore[misc]
     x = {"start": begin of the bucket, ms since 1970 or a datetime}; y = its count. Buckets that were passed over are
     missing, not zero; a y of None is missing, too. Without a start (x = {} or None) it is the bucket after the last
     one; without any before, the first of 1970. Other features are ignored.
+
+    bucket_seconds: one of source.BUCKET_SECONDS, 10 to 3600, else ValueError. time_zone: its IANA name.
 
     >>> detector = SurgeDetector(bucket_seconds=60)
     >>> for minute in range(180):
@@ -37,7 +43,7 @@ class SurgeDetector(river_base.SupervisedAnomalyDetector):  # type: ignore[misc]
         warming_hours: float = 48.0,
         time_zone: str = UTC_NAME,
     ) -> None:
-        self.bucket_seconds = bucket_seconds
+        self.bucket_seconds = SourceRule(bucket_seconds=bucket_seconds).bucket_seconds
         self.shift_hours = shift_hours
         self.warming_hours = warming_hours
         self.time_zone = time_zone
@@ -81,4 +87,6 @@ class SurgeDetector(river_base.SupervisedAnomalyDetector):  # type: ignore[misc]
 
 
 def _count(y: float | None) -> Ints:
+    if y is not None and not abs(y) <= MOST_COUNT:
+        raise ValueError(f"a count of {y} is none; give 0 to {MOST_COUNT}, or None where it is missing")
     return np.array([-1 if y is None else round(y)], dtype=np.int64)

@@ -1,5 +1,7 @@
 """Properties of the surge bank that hold for any counts."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -138,3 +140,106 @@ def test_looking_changes_no_state(before, counts, fraction):
     bank.expected(start + 3 * DAY_MS)
 
     assert all(np.array_equal(state[name], after) for name, after in bank.arrays().items())
+
+
+#: What comes to a bank that has run: buckets of counts, series that are new, a gap.
+NEW = st.sampled_from([("shop", "c"), ("shop", "d"), ("bank", "b"), ("mail", "a"), ("mail", "e")])
+life = st.lists(
+    st.one_of(
+        st.tuples(
+            st.just("close"), st.lists(st.one_of(st.integers(-1, 9), st.integers(-1, 10**9)), min_size=8, max_size=8)
+        ),
+        st.tuples(st.just("add"), st.lists(NEW, min_size=1, max_size=3, unique=True)),
+        st.tuples(st.just("skip"), st.integers(1, 24 * 400)),
+    ),
+    min_size=1,
+    max_size=25,
+)
+
+
+@cache
+def after_weeks(bucket: int, order: tuple[int, ...] = (0, 1, 2)) -> tuple[list[Series], dict, int]:
+    """A bank that has seen nine days, in which a weekend fell: its series in that order, its arrays, its clock."""
+    bank = SurgeBank(RULE, bucket)
+    bank.add([(SHOP_A, SHOP_B, BANK)[k] for k in order])
+    rng, start = np.random.default_rng(3), START
+    for step in range(9 * 86_400 // bucket):
+        busy = 1.0 + 0.6 * np.sin(2 * np.pi * step * bucket / 86_400)
+        counts = rng.poisson(np.array([0.02, 3.0, 400.0]) * busy * bucket / 60.0)
+        bank.close(start, counts[list(order)])
+        start += bucket * 1000
+    return list(bank.series), bank.arrays(), start
+
+
+def aged(bucket: int, order: tuple[int, ...] = (0, 1, 2)) -> tuple[SurgeBank, int]:
+    series, arrays, start = after_weeks(bucket, order)
+    return SurgeBank.restore(RULE, bucket, series, arrays), start
+
+
+def live(banks: list[SurgeBank], start: int, step: tuple, reverse: bool = False) -> int:
+    """One step in the life of banks with the same series, in any order."""
+    what, value = step
+    bucket_ms = banks[0].bucket_seconds * 1000
+    if what == "add":
+        held = set(banks[0].series)
+        new = [one for service, region in value if (one := Series("r", service, region)) not in held]
+        for place, bank in enumerate(banks):
+            bank.add(new[::-1] if reverse and place else new)
+        return start
+    if what == "skip":
+        for bank in banks:
+            bank.skip(start, start + value * 3_600_000)
+        return start + value * 3_600_000
+    of = dict(zip(sorted(banks[0].series), value, strict=False))
+    results = [bank.close(start, np.array([of[one] for one in bank.series], dtype=np.int64)) for bank in banks]
+    first = results[0]
+    for field in first.__struct_fields__:
+        assert np.isfinite(getattr(first, field)).all()
+    for bank, result in zip(banks[1:], results[1:], strict=True):
+        row = [bank.series.index(one) for one in banks[0].series]
+        for field in first.__struct_fields__:
+            assert np.array_equal(getattr(first, field), getattr(result, field)[row]), field
+    return start + bucket_ms
+
+
+@settings(max_examples=25, deadline=None)
+@given(steps=life, cut=st.integers(0, 24), bucket=st.sampled_from((600, 3600)))
+def test_bank_with_days_behind_it_is_restored_at_any_step_and_takes_new_series(steps, cut, bucket):
+    with np.errstate(all="raise"):
+        bank, start = aged(bucket)
+        for step in steps[:cut]:
+            start = live([bank], start, step)
+        again = SurgeBank.restore(RULE, bucket, bank.series, bank.arrays())
+        for step in steps[cut:]:
+            start = live([bank, again], start, step)
+    mine, theirs = bank.arrays(), again.arrays()
+    assert all(np.array_equal(mine[name], theirs[name]) for name in mine)
+
+
+@settings(max_examples=25, deadline=None)
+@given(steps=life, order=st.permutations([0, 1, 2]), bucket=st.sampled_from((600, 3600)))
+def test_the_order_of_series_does_not_matter_after_days_and_as_series_come(steps, order, bucket):
+    one, start = aged(bucket)
+    other, _ = aged(bucket, tuple(order))
+
+    for step in steps:
+        start = live([one, other], start, step, reverse=True)
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    steps=life,
+    counts=st.tuples(*[st.integers(0, 10**9)] * 8),
+    more=st.tuples(*[st.one_of(st.just(0), st.integers(0, 50), st.integers(0, 10**9))] * 8),
+    bucket=st.sampled_from((600, 3600)),
+)
+def test_more_reports_never_lower_the_evidence_after_days(steps, counts, more, bucket):
+    bank, start = aged(bucket)
+    for step in steps:
+        start = live([bank], start, step)
+    other = SurgeBank.restore(RULE, bucket, bank.series, bank.arrays())
+    rows = len(bank.series)
+    few = np.array(counts[:rows], dtype=np.int64)
+    many = few + np.array(more[:rows], dtype=np.int64)
+
+    assert (bank.close(start, many).evidence >= other.close(start, few).evidence - 1e-6).all()

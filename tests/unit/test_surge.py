@@ -213,6 +213,8 @@ def test_state_of_another_shape_is_refused():
         SurgeBank.restore(RULE, 60, [SHOP], {**arrays, "own": arrays["own"][:1]})
     with pytest.raises(ValueError, match="not finite"):
         SurgeBank.restore(RULE, 60, [SHOP], {**arrays, "rows": arrays["rows"] * np.nan})
+    with pytest.raises(ValueError, match="array cusum has numbers that are not finite"):
+        SurgeBank.restore(RULE, 60, [SHOP], {**arrays, "cusum": arrays["cusum"] * np.float32(np.nan)})
     with pytest.raises(ValueError, match="array"):
         SurgeBank.restore(RULE, 10, [SHOP], arrays)
 
@@ -234,9 +236,131 @@ def test_detector_clones_with_its_parameters():
     assert (clone.bucket_seconds, clone.shift_hours, clone.warming_hours) == (300, 5.0, 48.0)
 
 
+@pytest.mark.parametrize("bucket_seconds", [-60, 0, 1, 7, 86_400])
+def test_detector_refuses_a_bucket_that_does_not_fit_the_clock(bucket_seconds: int):
+    with pytest.raises(ValueError, match="does not fit the clock"):
+        SurgeDetector(bucket_seconds=bucket_seconds)
+
+
 def test_detector_refuses_a_bucket_out_of_order():
     detector = SurgeDetector()
     detector.learn_one({"start": MONDAY}, 1)
 
     with pytest.raises(ValueError, match="in order"):
         detector.learn_one({"start": MONDAY}, 1)
+
+
+@pytest.mark.parametrize("a_day", [0.5, 15.0, 100.0])
+def test_surge_of_a_rare_series_goes_on_in_buckets_of_an_hour(a_day: float):
+    feed = Feed.after(240, a_day / 1440, bucket_seconds=3600)
+
+    surge = [feed.close(260) for _ in range(8)]
+
+    assert surge == sorted(surge)
+    assert surge[2] > 2
+
+
+def test_missing_bucket_leaves_a_surge_as_it_is_whatever_other_series_do():
+    alone, beside = SurgeBank(RULE, 60), SurgeBank(RULE, 60)
+    alone.add([SHOP])
+    beside.add([SHOP, Series("reports", "bank", "fr")])
+    now = MONDAY
+    shop = [4] * 240 + [60] * 30 + [5, -1, 5, 5, 5]
+    bank = [4] * 240 + [60] * 35
+
+    for mine, other in zip(shop, bank, strict=True):
+        alone.close(now, np.array([mine]))
+        beside.close(now, np.array([mine, other]))
+        now += MINUTE_MS
+
+    assert alone.arrays()["watch"][1, 0] > 0
+    assert np.array_equal(alone.arrays()["watch"][:, 0], beside.arrays()["watch"][:, 0])
+
+
+def test_one_minute_bursts_do_not_fire_time_and_again():
+    feed = Feed.after(48, 4.0)
+
+    bursts = [feed.close(35) if minute % 20 == 0 else feed.run(1, 4.0)[0] for minute in range(240)]
+
+    assert max(bursts) < 2
+
+
+def test_slow_ramp_is_found_before_it_is_sixfold():
+    feed = Feed.after(48, 6.0)
+
+    ramp = [feed.run(1, 6.0 * (1.0 + 5.0 * minute / 180))[0] for minute in range(180)]
+
+    assert max(ramp) > 2
+    assert max(feed.run(60, 36.0)) > 2
+
+
+def test_backlog_that_comes_after_an_outage_of_the_feed_is_no_surge():
+    feed = Feed.after(48, 4.0)
+    feed.bank.skip(feed.now, feed.now + 90 * MINUTE_MS)
+    feed.now += 90 * MINUTE_MS
+
+    back = [feed.close(360), *feed.run(60, 4.0)]
+
+    assert max(back) < 1
+
+
+class Week:
+    """A bank of twelve series that are 60 % quieter on some days; every hour counts what is expected of it."""
+
+    def __init__(self, quiet_days: tuple[int, ...]) -> None:
+        self.bank = SurgeBank(RULE, 600)
+        self.bank.add([Series("reports", f"service {k % 3}", f"region {k // 3}") for k in range(12)])
+        self.rng = np.random.default_rng(5)
+        self.quiet_days = quiet_days
+        self.now = MONDAY
+
+    def day(self, factor: float | None = None) -> tuple[float, float]:
+        """Highest evidence of a day, and how far off the expected counts were in its second half (log)."""
+        usual = 0.4 if self.now // DAY_MS % 7 in self.quiet_days else 1.0
+        highest, off = -9.0, []
+        for step in range(144):
+            rate = 60.0 * (1.0 - 0.6 * np.cos(2 * np.pi * step / 144)) * (usual if factor is None else factor)
+            scores = self.bank.close(self.now, self.rng.poisson(rate, 12))
+            self.now += 10 * MINUTE_MS
+            highest = max(highest, float(scores.evidence.max()))
+            if step >= 72:
+                off.append(np.log(scores.expected / rate))
+        return highest, float(np.abs(np.mean(off)))
+
+
+@cache
+def weeks(quiet_days: tuple[int, ...]) -> tuple:
+    week = Week(quiet_days)
+    days = [week.day() for _ in range(21)]
+    return week.bank.arrays(), week.rng.bit_generator.state, week.now, days
+
+
+def after_three_weeks(quiet_days: tuple[int, ...]) -> Week:
+    week = Week(quiet_days)
+    arrays, week.rng.bit_generator.state, week.now, _ = weeks(quiet_days)
+    week.bank = SurgeBank.restore(RULE, 600, week.bank.series, arrays)
+    return week
+
+
+SATURDAY_AND_SUNDAY = (2, 3)  # days since 1970 modulo 7: that was a Thursday
+
+
+def test_weekends_and_the_mondays_after_them_are_expected():
+    week = after_three_weeks(SATURDAY_AND_SUNDAY)
+
+    days = [week.day() for _ in range(8)]
+
+    assert max(evidence for evidence, _ in days) < 1
+    assert max(off for _, off in days) < 0.15
+
+
+def test_holiday_is_followed_within_the_day_and_the_day_after_is_no_surge():
+    week = after_three_weeks(SATURDAY_AND_SUNDAY)
+    week.day()
+
+    _, off_on_the_holiday = week.day(factor=0.4)
+    evidence, off_after = week.day()
+
+    assert off_on_the_holiday < 0.2
+    assert evidence < 1
+    assert off_after < 0.15
