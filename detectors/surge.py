@@ -58,10 +58,10 @@ EXCESS_FLOOR: Final = 0.55
 EXCESS_NATS: Final = 4.0
 
 # What other series of the service or of the region add, nats, when they surge too.
-SIBLINGS: Final = 4.0
+SIBLINGS: Final = 6.0
 #: One sibling counts for no more than this, nats; from SIBLINGS_FROM in the mean on they add, in full SPAN above it.
 SIBLING_MOST: Final = 6.0
-SIBLINGS_FROM: Final = 2.0
+SIBLINGS_FROM: Final = 1.7
 SIBLINGS_SPAN: Final = 1.5
 SIBLINGS_LEAST: Final = 4
 #: In full for a row that shows this itself, nats.
