@@ -5,8 +5,9 @@ the true rate of every minute: its figures are the limit. Measured are the share
 alerts per 100 series-weeks, how late, whether evidence is calibrated, and the cost; bench.judging defines them.
 
 Feeds are those of bench.feeds. With GROUNDSWELL_REFEREE naming the folder of a simfeed.py, oracle.py, referee.py,
-baselines.py, real.py and nab.py, they are the referee's, as are the oracle and the baselines; the tables of --real and
---nab exist there alone.
+baselines.py, real.py and nab.py, they are the referee's, as are the oracle, the baselines and the judge. Its
+definitions are those of bench.judging, but it tries 200,000 thresholds where ours tries all, which makes it a little
+stricter. The tables of --real and --nab exist there alone.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -96,13 +97,16 @@ class Bar:
 # ---- feeds
 
 
+@cache
 def referee() -> dict[str, ModuleType] | None:
     """The referee's modules, if GROUNDSWELL_REFEREE names their folder."""
     folder = os.environ.get("GROUNDSWELL_REFEREE")
     if not folder:
         return None
     sys.path.insert(0, str(Path(folder).resolve()))
-    return {name: importlib.import_module(name) for name in ("simfeed", "oracle", "baselines", "real", "nab")}
+    return {
+        name: importlib.import_module(name) for name in ("simfeed", "oracle", "referee", "baselines", "real", "nab")
+    }
 
 
 def made(seed: int, services: int, regions: int, warmup_days: int) -> Case:
@@ -169,10 +173,27 @@ def row_of(
     *,
     told_evidence: bool = False,
 ) -> Row:
-    figures = judging.judge(scores, case, budgets)
+    figures = _figures(scores, case, budgets)
     outages = sum(each.start >= case.eval_from for each in case.outages)
     at_two = judging.false_alerts(scores, case, 2.0) if told_evidence else None
     return Row(name, feed, outages, figures, at_two, us)
+
+
+def _figures(scores: NDArray[Any], case: Case, budgets: Sequence[float]) -> list[Figures]:
+    modules = referee()
+    if modules is None:
+        return judging.judge(scores, case, budgets)
+    told = modules["referee"].judge(scores, case, budgets)
+    return [
+        Figures(
+            pod=each["pod"],
+            delay_median=each["delay_median"] if each["delay_median"] is not None else math.nan,
+            delay_p90=each["delay_p90"] if each["delay_p90"] is not None else math.nan,
+            blind=each["time_blind"],
+            threshold=each["threshold"],
+        )
+        for each in (told[f"F{budget:g}"] for budget in budgets)
+    ]
 
 
 class Court:
@@ -377,6 +398,7 @@ def main() -> None:
     parser.add_argument("--regions", type=int, default=20)
     parser.add_argument("--warmup-days", type=int, default=21, help="history before the judged week, default 21")
     parser.add_argument("--no-river", action="store_true", help="leave out the second table, which takes minutes")
+    parser.add_argument("--river", action="store_true", help="the second table alone: River's detectors, a small feed")
     parser.add_argument("--real", action="store_true", help="outages put into real tweets (needs the referee)")
     parser.add_argument("--nab", action="store_true", help="NAB's score on its tweets (needs the referee)")
     parser.add_argument("--cost", action="store_true", help="time and memory of a bank of 100,000 series")
@@ -392,6 +414,11 @@ def main() -> None:
     def add(name: str, shown: Table, told: Any) -> None:
         tables.append(shown)
         found[name] = told
+
+    def river() -> None:
+        rows = court.compare(court.seeds[:1], SMALL, court.river())
+        title = f"{court.whose}, River's detectors: 4 x 10 series, 14 days before, seed {court.seeds[0]}"
+        add("river", table(title, rows), pooled(rows))
 
     if arguments.real:
         rows = court.real(court.seeds)
@@ -413,17 +440,14 @@ def main() -> None:
     if arguments.ablation:
         simulated, tweets = court.without(court.modules is not None)
         add("ablation", ablation_table(simulated, tweets), {"simulated": pooled(simulated), "real": pooled(tweets)})
+    if arguments.river:
+        river()
     if not tables:
         rows = court.compare(court.seeds, court.shape, court.simple())
         shape = f"{court.shape['services']} x {court.shape['regions']} series, {court.shape['warmup_days']} days before"
         add("main", table(f"{court.whose}, {shape}", rows), pooled(rows))
         if not arguments.no_river:
-            rows = court.compare(court.seeds[:1], SMALL, court.river())
-            add(
-                "river",
-                table(f"River's detectors: 4 x 10 series, 14 days before, seed {court.seeds[0]}", rows),
-                pooled(rows),
-            )
+            river()
     if arguments.json:
         print(msgspec.json.encode(found).decode())
         return
