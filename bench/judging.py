@@ -21,6 +21,8 @@ BUDGETS = (1.0, 5.0, 20.0)
 AFTER_OUTAGE = 120
 AFTER_SHIFT = DAY
 EPISODE = 30
+#: As many as the referee tries. On large feeds the step between two costs a little at the smallest budget.
+MOST_THRESHOLDS = 200_000
 
 # What the oracle thinks possible of an outage: the expected rate times so much, or so many reports a minute on top.
 TIMES = (1.5, 2.0, 3.0, 6.0, 15.0, 50.0)
@@ -67,6 +69,9 @@ def judge(scores: NDArray[Any], case: Case, budgets: Sequence[float] = BUDGETS) 
     scores = np.nan_to_num(scores, nan=-np.inf)
     quiet = _quiet(scores, case)
     candidates = np.unique(quiet[np.isfinite(quiet)])
+    if len(candidates) > MOST_THRESHOLDS:
+        place = np.linspace(0, len(candidates) - 1, MOST_THRESHOLDS)
+        candidates = np.interp(place, np.arange(len(candidates)), candidates)
     weeks, gap = _series_weeks(scores, case), EPISODE // case.bucket
     spans = [
         scores[each.start - case.eval_from : each.end - case.eval_from, each.series]

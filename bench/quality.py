@@ -5,9 +5,8 @@ the true rate of every minute: its figures are the limit. Measured are the share
 alerts per 100 series-weeks, how late, whether evidence is calibrated, and the cost; bench.judging defines them.
 
 Feeds are those of bench.feeds. With GROUNDSWELL_REFEREE naming the folder of a simfeed.py, oracle.py, referee.py,
-baselines.py, real.py and nab.py, they are the referee's, as are the oracle, the baselines and the judge. Its
-definitions are those of bench.judging, but it tries 200,000 thresholds where ours tries all, which makes it a little
-stricter. The tables of --real and --nab exist there alone.
+baselines.py, real.py and nab.py, they are the referee's, as are the oracle and the baselines; the tables of --real and
+--nab exist there alone.
 """
 
 from __future__ import annotations
@@ -104,9 +103,7 @@ def referee() -> dict[str, ModuleType] | None:
     if not folder:
         return None
     sys.path.insert(0, str(Path(folder).resolve()))
-    return {
-        name: importlib.import_module(name) for name in ("simfeed", "oracle", "referee", "baselines", "real", "nab")
-    }
+    return {name: importlib.import_module(name) for name in ("simfeed", "oracle", "baselines", "real", "nab")}
 
 
 def made(seed: int, services: int, regions: int, warmup_days: int) -> Case:
@@ -173,27 +170,10 @@ def row_of(
     *,
     told_evidence: bool = False,
 ) -> Row:
-    figures = _figures(scores, case, budgets)
+    figures = judging.judge(scores, case, budgets)
     outages = sum(each.start >= case.eval_from for each in case.outages)
     at_two = judging.false_alerts(scores, case, 2.0) if told_evidence else None
     return Row(name, feed, outages, figures, at_two, us)
-
-
-def _figures(scores: NDArray[Any], case: Case, budgets: Sequence[float]) -> list[Figures]:
-    modules = referee()
-    if modules is None:
-        return judging.judge(scores, case, budgets)
-    told = modules["referee"].judge(scores, case, budgets)
-    return [
-        Figures(
-            pod=each["pod"],
-            delay_median=each["delay_median"] if each["delay_median"] is not None else math.nan,
-            delay_p90=each["delay_p90"] if each["delay_p90"] is not None else math.nan,
-            blind=each["time_blind"],
-            threshold=each["threshold"],
-        )
-        for each in (told[f"F{budget:g}"] for budget in budgets)
-    ]
 
 
 class Court:
