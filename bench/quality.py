@@ -84,6 +84,10 @@ class Bar:
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         self._progress = Progress(*columns, console=Console(stderr=True), transient=True)
 
+    def say(self, line: str) -> None:
+        """A result, as soon as it is there."""
+        self._progress.console.print(line, highlight=False)
+
     @contextlib.contextmanager
     def over(self, what: str, total: int) -> Iterator[Callable[..., None]]:
         """A bar of so many steps, moved by calls of what is yielded."""
@@ -157,7 +161,10 @@ def run(factory: Factory, case: Case, told: Callable[..., None]) -> tuple[NDArra
 def judged(name: str, feed: str, factory: Factory, case: Case, bar: Bar, budgets: Sequence[float] = BUDGETS) -> Row:
     with bar.over(f"{feed}: {name}", math.ceil(len(case.counts) / STEP)) as told:
         scores, us = run(factory, case, told)
-    return row_of(name, feed, scores, case, budgets, us, told_evidence=isinstance(factory(case.names[:1]), Detector))
+    row = row_of(name, feed, scores, case, budgets, us, told_evidence=isinstance(factory(case.names[:1]), Detector))
+    pods = " ".join(f"{each.pod:.3f}" for each in row.figures)
+    bar.say(f"{feed}: {name}: POD {pods}, blind {row.figures[1].blind:.1f}, false {_cell(row.at_two, 2)}, {us:.2f} us")
+    return row
 
 
 def row_of(
@@ -187,7 +194,7 @@ class Court:
         self.whose = "the referee's feeds" if self.modules else "feeds of bench.feeds"
 
     def case(self, seed: int, shape: Mapping[str, int]) -> Case:
-        print(f"seed {seed}: makes the feed", file=sys.stderr, flush=True)
+        self.bar.say(f"seed {seed}: makes the feed")
         return self.modules["simfeed"].make_feed(seed, **shape) if self.modules else made(seed, **shape)
 
     def oracle(self, case: Case) -> NDArray[np.float32]:
