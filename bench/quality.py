@@ -209,7 +209,7 @@ class Court:
 
     def river(self) -> dict[str, Factory]:
         names = ("GaussianScorer", "HalfSpaceTrees", "PredictiveAnomalyDetection")
-        mine = {f"River {name}, by [[detectors]]": of_groundswell(name) for name in names}
+        mine = {f"River {name}, as Groundswell runs it": of_groundswell(name) for name in names}
         if not self.modules:
             return mine
         theirs = self.modules["baselines"]
