@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test test-kafka lint bench lock clean
+.PHONY: setup demo test test-kafka lint bench quality lock clean
 .DEFAULT_GOAL := demo
 
 setup: .venv/.ready
@@ -31,6 +31,9 @@ lint: setup
 
 bench: setup
 	$(BIN)/python -m bench.throughput
+
+quality: setup
+	$(BIN)/python -m bench.quality
 
 lock:
 	uv pip compile --quiet --universal --generate-hashes --no-emit-index-url --no-header --python-version 3.11 \

@@ -27,11 +27,34 @@ BEGIN_MS = 1_664_755_200_000
 _STEP = 10
 
 
+class Outage(msgspec.Struct, frozen=True):
+    """What broke: a series, by its place; the row of the onset, and the first row after the end."""
+
+    series: int
+    start: int
+    end: int
+
+
+class Truth(msgspec.Struct, frozen=True):
+    """What a detector is not told.
+
+    rate: expected counts without outages, shape (minutes, series). size: of the negative binomial, a figure a series.
+    """
+
+    rate: NDArray[np.float32]
+    size: NDArray[np.float64]
+    outages: list[Outage]
+
+
 class Feed(msgspec.Struct, frozen=True):
-    """Reports of each minute and series. names: service and region. counts: shape (minutes, series), >= 0."""
+    """Reports of each minute and series. names: service and region. counts: shape (minutes, series), >= 0.
+
+    truth: of feeds that were made here.
+    """
 
     names: list[tuple[str, str]]
     counts: NDArray[np.int64]
+    truth: Truth | None = None
 
     @property
     def weeks(self) -> float:
@@ -60,11 +83,12 @@ def make(
     service = np.repeat(np.arange(services), regions)
 
     rate = _usual(chance, service, minutes)
-    mean = rate.mean(axis=0)
+    mean, usual = rate.mean(axis=0), rate.astype(np.float32)
+    broken: list[Outage] = []
     for _ in range(chance.poisson(outages * weeks)):
-        _break(chance, rate, mean, np.array([chance.integers(n)]))
+        broken += _break(chance, rate, mean, np.array([chance.integers(n)]))
     for _ in range(chance.poisson(wide_outages * weeks)):
-        _break(chance, rate, mean, np.flatnonzero(service == chance.integers(services)))
+        broken += _break(chance, rate, mean, np.flatnonzero(service == chance.integers(services)))
 
     scatter = chance.uniform(3, 40, n)
     counts = np.empty((minutes, n), dtype=np.int64)
@@ -76,7 +100,7 @@ def make(
     for _ in range(chance.poisson(silences * weeks)):
         begin = chance.integers(minutes)
         counts[begin : begin + chance.integers(10, 180), chance.integers(n)] = 0
-    return Feed(names, counts)
+    return Feed(names, counts, Truth(usual, scatter, broken))
 
 
 def _usual(chance: np.random.Generator, service: NDArray[np.int64], minutes: int) -> NDArray[np.float64]:
@@ -107,7 +131,7 @@ def _usual(chance: np.random.Generator, service: NDArray[np.int64], minutes: int
 
 def _break(
     chance: np.random.Generator, rate: NDArray[np.float64], mean: NDArray[np.float64], hit: NDArray[np.int64]
-) -> None:
+) -> list[Outage]:
     """An outage of the series that are hit, of ten minutes to six hours, half to forty times what is usual."""
     length = int(np.exp(chance.uniform(math.log(10), math.log(360))))
     begin = int(chance.integers(len(rate)))
@@ -117,6 +141,7 @@ def _break(
     for series in hit:
         most = max(1.0, times * chance.lognormal(0, 0.3) * mean[series])
         rate[begin : begin + length, series] += most * course
+    return [Outage(int(series), begin, begin + len(course)) for series in hit]
 
 
 def messages(feed: Feed, *, bucket_minutes: int = 1, source: str = "reports") -> Iterator[ChunkCounts]:
