@@ -19,7 +19,7 @@ demo: setup
 	$(BIN)/groundswell demo
 
 test: setup
-	$(BIN)/python -m pytest tests detectors streams --numprocesses 3 --dist loadfile
+	$(BIN)/python -m pytest tests detectors streams --numprocesses 4 --dist loadfile
 
 test-kafka: setup
 	$(BIN)/python -m pytest tests/pipeline tests/kafka --broker kafka

@@ -9,27 +9,23 @@ from typing import Any
 
 import msgspec
 import pytest
-from aiokafka import TopicPartition
 
 from detectors import alert
 from detectors.detection import Saved
 from detectors.pipeline import Pipeline
 from detectors.series import Series
-from detectors.snapshot import Whole, join
 from detectors.watch import SavedWatch
 from streams import cluster, topics
 from streams import feed as file_feed
-from streams.kafka import end_offsets
 from streams.seed import Outcome
 from streams.state import Kept
 from tests.pipeline import feeds, harness
-from tests.pipeline.runs import begin
+from tests.pipeline.kept import settled, snapshots
 from tests.pipeline.test_tweets import groundswell
 
 HOURS = 6.0
 #: Of the feed, so that two incidents are open at the end of the history.
 HISTORY = 0.79
-NOW = 1_700_000_000_000
 
 
 @pytest.mark.timeout(300)
@@ -119,47 +115,6 @@ async def as_many_more(scene: harness.Scene, before: int, alerts: Sequence[bytes
     return len(await harness.read(scene, scene.topics.alerts)) >= before + len(alerts)
 
 
-@pytest.mark.timeout(300)
-async def test_damaged_snapshots_are_refused_and_the_alerts_stay_the_same(stage: harness.Stage) -> None:
-    scene = await stage.set_scene()
-    feed = feeds.outage(7, partitions=scene.partitions, hours=HOURS)
-    _, expected = harness.decide(scene, feed)
-    at = round(HISTORY * len(feed))
-    _, before = harness.decide(scene, feed[:at])
-
-    async with harness.workers(scene) as start:
-        worker = start()
-        await worker.ready()
-        await begin(scene, feed)
-        # Twice, so that each partition has a snapshot and the one before it.
-        await harness.send(scene, feed[scene.partitions : at // 2])
-        await settled(scene, ())
-        await harness.send(scene, feed[at // 2 : at])
-        await settled(scene, before)
-        assert await worker.stop() == 0
-
-        newest = await last_key(scene, scene.topics.detect_state, 0)
-        await overwrite(scene, scene.topics.detect_state, 0, [newest])
-        for topic, partition in ((scene.topics.detect_state, 1), (scene.topics.judge_state, 0)):
-            await overwrite(scene, topic, partition, [b"%d:%d:0" % (partition, slot) for slot in range(2)])
-        await overwrite(scene, scene.topics.ingest_state, 2, [b"2:0:0", b"2:1:0"])
-
-        again = start()
-        await again.ready()
-        refused = (await again.metrics()).by("groundswell_snapshots_refused_total", "stage")
-        await harness.send(scene, feed[at:])
-        await settled(scene, expected)
-        assert await again.stop() == 0
-        log = again.log.read_text()
-
-    assert list((await harness.alerts(scene)).values()) == expected
-    assert refused == {"ingest": 2, "detect": 3, "judge": 2}
-    errors = [line for line in log.splitlines() if "a snapshot was refused" in line]
-    assert len(errors) == 7
-    assert sum("which is whole" in line for line in errors) == 1
-    assert sum("detection learns anew" in line for line in errors) == 2
-
-
 def cut(path: Path, partitions: int) -> tuple[Path, harness.Feed]:
     """A file with most of a feed, and the reports that come after it, two hundred of the file's among them."""
     feed = feeds.outage(7, partitions=partitions, hours=HOURS)
@@ -201,53 +156,3 @@ def open_ticks(watch: SavedWatch) -> dict[int, Counter[Series]]:
         for row, count in zip(tick.rows.load().tolist(), tick.counts.load().tolist(), strict=True):
             counts[watch.series[row]] += count
     return found
-
-
-async def snapshots(scene: harness.Scene) -> dict[tuple[str, int], Kept]:
-    """The newest whole snapshot of each partition of detect and judge."""
-    found: dict[tuple[str, int], tuple[int, Kept]] = {}
-    for topic in (scene.topics.detect_state, scene.topics.judge_state):
-        slots: dict[tuple[int, int], dict[int, bytes]] = {}
-        for record in await harness.read(scene, topic):
-            _, slot, index = map(int, record.key.split(b":"))
-            slots.setdefault((record.partition, slot), {})[index] = record.value
-        for (partition, _), blocks in slots.items():
-            whole = join(blocks)
-            if isinstance(whole, Whole) and whole.version > found.get((topic, partition), (0, None))[0]:
-                found[topic, partition] = whole.version, msgspec.msgpack.decode(whole.data, type=Kept)
-    return {place: kept for place, (_, kept) in found.items()}
-
-
-async def settled(scene: harness.Scene, alerts: Sequence[bytes]) -> dict[tuple[str, int], Kept]:
-    """Wait until all reports are counted, decided on, in snapshots, and so many alerts are there; the snapshots."""
-    reports = [TopicPartition(scene.topics.reports, number) for number in range(scene.partitions)]
-    ends = {tp.partition: end for tp, end in (await end_offsets(scene.settings, reports)).items()}
-    found: dict[tuple[str, int], Kept] = {}
-
-    async def all_kept() -> bool:
-        reached = await harness.counted_up_to(scene)
-        if any(reached.get(partition, 0) < end for partition, end in ends.items()):
-            return False
-        inputs = [TopicPartition(scene.topics.counts, number) for number in range(scene.settings.topics.partitions)]
-        upto = await end_offsets(scene.settings, [*inputs, TopicPartition(scene.topics.surges, 0)])
-        found.update(await snapshots(scene))
-        # First the counts, then the surges that follow from them.
-        places = [(scene.topics.detect_state, tp.partition, upto[tp]) for tp in inputs]
-        places.append((scene.topics.judge_state, 0, upto[TopicPartition(scene.topics.surges, 0)]))
-        kept = all((topic, part) in found and found[topic, part].offset == end for topic, part, end in places)
-        return kept and len(await harness.alerts(scene)) >= len(alerts)
-
-    await harness.wait_until(all_kept, 90, f"all reports were in snapshots and {len(alerts)} alerts were there")
-    return found
-
-
-async def last_key(scene: harness.Scene, topic: str, partition: int) -> bytes:
-    key: bytes = [record.key for record in await harness.read(scene, topic) if record.partition == partition][-1]
-    return key
-
-
-async def overwrite(scene: harness.Scene, topic: str, partition: int, keys: list[bytes]) -> None:
-    """Put garbage over these keys of a changelog."""
-    async with harness.producer(scene) as sender:
-        for key in keys:
-            await sender.send_and_wait(topic, b"garbage", key=key, partition=partition)
