@@ -26,6 +26,7 @@ from tests.pipeline.test_tweets import groundswell
 HOURS = 6.0
 #: Of the feed, so that two incidents are open at the end of the history.
 HISTORY = 0.79
+NOW = 1_700_000_000_000
 
 
 @pytest.mark.timeout(300)
