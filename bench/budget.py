@@ -89,9 +89,7 @@ def measure(name: str, surges: Iterable[SurgeRecord], trial: Trial, half_ms: int
 def counted(rules: Rules, messages: Iterable[ChunkCounts]) -> Iterator[SurgeRecord]:
     detection = Detection(rules, 0)
     for message in messages:
-        detection.apply(message)
-        while records := detection.advance():
-            yield from records
+        yield from detection.take(message)
 
 
 def simulated(name: str, feed: feeds.Feed, budget: float) -> Kept:

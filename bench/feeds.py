@@ -15,7 +15,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.counts import HOUR_MS, ChunkCounts
+from detectors.counts import ChunkCounts
+from detectors.local_time import HOUR_MS
 from detectors.series import Names, Series
 
 DAY = 1440

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.arrays import Floats
 from detectors.baseline import MINUTE_MS
 from detectors.local_time import DAY_MS
 from detectors.river_bank import Bank, make_bank
@@ -20,8 +21,6 @@ from detectors.surge import SurgeRule
 
 #: Minute 0 is a Monday, 00:00.
 MONDAY_MS = 4 * DAY_MS
-
-Floats = NDArray[np.float64]
 
 
 class Updated(Protocol):

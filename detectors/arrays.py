@@ -38,6 +38,14 @@ def exact_sums(groups: NDArray[np.integer[Any]], values: NDArray[np.float64], si
     return sums
 
 
+def check_all(arrays: Mapping[str, NDArray[Any]], like: Mapping[str, NDArray[Any]], what: str) -> None:
+    """ValueError unless these are the arrays of `like` by name, shape and type. what: whose they are, for people."""
+    if set(like) != set(arrays):
+        raise ValueError(f"arrays are {sorted(arrays)}, but {what} has {sorted(like)}")
+    for name, array in like.items():
+        check_like(name, arrays[name], array)
+
+
 def check_like(name: str, array: NDArray[Any], like: NDArray[Any]) -> None:
     """ValueError unless `array` has the shape and type of `like` and finite numbers."""
     if array.shape != like.shape or array.dtype != like.dtype:

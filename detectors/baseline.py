@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays import Flags, Floats, Numbers, exact_sums, grown
+from detectors.arrays import Flags, Floats, Ints, Numbers, exact_sums, grown
 from detectors.holiday import Holiday
 from detectors.local_time import DAY_MS, local_ms
 from detectors.season import DAY_MINUTES, OWN_PRIOR, Factors, Season
@@ -165,7 +165,7 @@ class Baseline:
         share = np.log(np.maximum(level, LEAST_RATE) / np.maximum(mean[old], LEAST_RATE))
         # A region's mean share, exact: it must not depend on which series came first.
         shares = exact_sums(season.region, share, len(season.regions))
-        shares /= np.bincount(season.region)
+        shares /= season.region_members
         for place, one in enumerate(series):
             service, region = season.services.get(one.service), season.regions.get(one.region)
             if service is not None and region is not None:
@@ -188,7 +188,7 @@ class Baseline:
         watched = self["seen"] + self["silent"]
         self._young = bool((watched < max(TRUST_MINUTES, 5 * self.minutes)).any())
         self._look_at_day()
-        self._ahead: tuple[int, Factors] | None = None
+        self._ahead: tuple[int, Floats] | None = None
 
     def _look_at_day(self) -> None:
         """What the odds of a holiday come to, by time zone: asked for at each bucket."""
@@ -201,9 +201,10 @@ class Baseline:
         return self._state[_AT[field], : self.rows]
 
     @property
-    def groups(self) -> tuple[Numbers, Numbers]:
-        """The number of each row's service, and that of its region."""
-        return self._season.service, self._season.region
+    def groups(self) -> tuple[tuple[Numbers, Ints], tuple[Numbers, Ints]]:
+        """By service and by region: the number of each row's, and how many rows each has."""
+        season = self._season
+        return (season.service, season.members), (season.region, season.region_members)
 
     # ---- season
 
@@ -285,9 +286,9 @@ class Baseline:
         slot = start // self._slot_ms
         if slot != self._slot:
             if self._ahead is None or self._ahead[0] != slot:
-                self._ahead = slot, self._season.factors(self._middle(slot))
-            factors = self._ahead[1]
-            shape = (factors.curve * factors.own)[rows]
+                factors = self._season.factors(self._middle(slot))
+                self._ahead = slot, factors.curve * factors.own
+            shape = self._ahead[1][rows]
         if start > self._next >= 0:
             keep = float(np.exp(-min(50.0, ((start - self._next) / MINUTE_MS + self.minutes) / DRIFT_MEMORY)))
         base = state[_AT["count"]] / state[_AT["exposure"]]

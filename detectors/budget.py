@@ -10,7 +10,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-HOUR_MS = 3_600_000
+from detectors.local_time import HOUR_MS
+
 WEEK_MS = 168 * HOUR_MS
 #: The achieved rate is that of so many weeks: at a budget of 2 a week, what is rarer is chance.
 ACHIEVED_WEEKS = 4

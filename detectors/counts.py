@@ -12,6 +12,7 @@ from typing import Annotated, Protocol, TypeVar
 import msgspec
 from msgspec import Meta
 
+from detectors.local_time import HOUR_MS
 from detectors.report import Reason, Rejected, Report, decode, identify, parse, time_ms
 from detectors.rules import Rules
 from detectors.series import Names, Series, partition_of
@@ -23,7 +24,6 @@ CHUNK_NAME_BYTES = 400_000
 #: Distinct spellings remembered between records; a flood of invented names empties this, and costs time, not space.
 NAME_CACHE_LIMIT = 50_000
 
-HOUR_MS = 3_600_000
 # A count's key holds spelling and tick in one integer: ticks up to the year 2200 fit below this bit.
 _TICK_BITS = 43
 _TICK_MASK = (1 << _TICK_BITS) - 1

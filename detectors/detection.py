@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 
 import msgspec
 import numpy as np
 
-from detectors.counts import HOUR_MS, ChunkCounts
+from detectors.counts import ChunkCounts
+from detectors.local_time import HOUR_MS
 from detectors.rules import Policy, Rules
 from detectors.series import OVERFLOW, Names, Series
-from detectors.snapshot import Mismatch
+from detectors.snapshot import Mismatch, check_version
 from detectors.surges import SurgeRecord, SurgeRow, Tick, cut
 from detectors.watch import Cap, Observer, SavedWatch, Watch
 from detectors.watermark import NEVER
@@ -190,6 +191,12 @@ class Detection:
             self._hours = {hour for hour in self._hours if hour >= min(need, until) // HOUR_MS - 1}
         return cut(SurgeRecord(self.partition, self.rules.partitions, until, ticks))
 
+    def take(self, message: ChunkCounts) -> Iterator[SurgeRecord]:
+        """`apply`, then all that `advance` gives."""
+        self.apply(message)
+        while records := self.advance():
+            yield from records
+
     def restart(self, starts: Sequence[int]) -> None:
         """The log of reports begins anew, at `starts` of the input partitions; all that is known by now stays.
 
@@ -224,9 +231,7 @@ class Detection:
         it was made by another version or for other numbers of partitions.
         """
         try:
-            version = _decode_version(data).version
-            if version != STATE_VERSION:
-                raise Mismatch(f"the state is of version {version}, this program goes on from version {STATE_VERSION}")
+            check_version(_decode_version(data).version, STATE_VERSION)
             saved = _decode(data)
         except msgspec.MsgspecError as error:
             raise ValueError(f"no state of detect: {error}") from error

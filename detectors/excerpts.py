@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from detectors.arrays import grown
 from detectors.episodes import Episode, History, Place
+from detectors.local_time import DAY_MS
 from detectors.river_bank import Bank
 from detectors.series import Series
 from detectors.surge import Scores
@@ -41,9 +42,6 @@ KEPT: Final = 1_000
 #: Labels that excerpts are kept for, and series of each: those that came nearest to an incident.
 LABELS: Final = 1_000
 SERIES_OF_LABEL: Final = 3
-#: Excerpts are dropped a day after their end if no incident needed them: decisions come the lateness after what they
-#: are about, and that is a day at most.
-_DAY_MS: Final = 86_400_000
 #: As incidents put it where a detector is infinitely sure.
 _MOST_EVIDENCE: Final = 1e6
 _FIELDS: Final = 5
@@ -185,7 +183,11 @@ class Recorder:
     # For the one who runs it
 
     def prune(self, history: History, judged: int) -> None:
-        """Drop what no incident up to event time `judged` (ms) needs, and, beyond KEPT, those of the least evidence."""
+        """Drop what no incident up to event time `judged` (ms) needs, and, beyond KEPT, those of the least evidence.
+
+        A day after its end no incident will need an excerpt any more: decisions come the lateness after what they are
+        about, and that is a day at most.
+        """
         if self._many < 2 * KEPT:
             return
         kept: list[tuple[float, int, Excerpt]] = []
@@ -193,7 +195,7 @@ class Recorder:
             episodes = history.at(place)
             for excerpt in excerpts:
                 over = [each.evidence for each in episodes if _overlap(excerpt, each)]
-                if over or excerpt.end + _DAY_MS > judged:
+                if over or excerpt.end + DAY_MS > judged:
                     kept.append((max(over, default=excerpt.peak()), len(kept), excerpt))
         if len(kept) > KEPT:
             kept.sort(key=lambda each: (-each[0], each[2].begin, each[2].series))

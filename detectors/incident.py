@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from detectors.alert import PAGING, Alert, Course, Severity, State, summary, utc
 from detectors.budget import PageLog
 from detectors.series import Names
-from detectors.snapshot import Mismatch
+from detectors.snapshot import Mismatch, check_version
 from detectors.source import SourceRule
 from detectors.surges import SurgeRecord, SurgeRow
 
@@ -699,9 +699,7 @@ class Judge:
         Mismatch where it has another version or number of partitions.
         """
         try:
-            version = _decode_version(state).version
-            if version != STATE_VERSION:
-                raise Mismatch(f"the state is of version {version}, this program goes on from version {STATE_VERSION}")
+            check_version(_decode_version(state).version, STATE_VERSION)
             saved = _decode_state(state)
         except msgspec.MsgspecError as error:
             raise ValueError(f"no state of a judge: {error}") from error

@@ -11,7 +11,8 @@ from zoneinfo import ZoneInfo, available_timezones
 from detectors.report import fold
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
 
 UTC_NAME = "UTC"
 
@@ -67,7 +68,7 @@ def local_ms(name: str, at: int) -> int:
     if name == UTC_NAME:
         return at
     # Beyond what the calendar of Python knows nothing changes.
-    hour = min(max(at // 3_600_000, -8_000_000), 60_000_000)
+    hour = min(max(at // HOUR_MS, -8_000_000), 60_000_000)
     return at + _offset_ms(name, hour)
 
 

@@ -93,12 +93,8 @@ class Replay:
         return positions, [detection.save() for detection in self._detections]
 
     def _detect(self, messages: list[ChunkCounts]) -> list[SurgeRecord]:
-        surges: list[SurgeRecord] = []
-        for detection, message in zip(self._detections, messages, strict=True):
-            detection.apply(message)
-            while records := detection.advance():
-                surges += records
-        return surges
+        taken = zip(self._detections, messages, strict=True)
+        return [surges for detection, message in taken for surges in detection.take(message)]
 
 
 class Pipeline:

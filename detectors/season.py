@@ -83,7 +83,8 @@ class Season:
         self._own = grown(self._own, rows)
         self._curve = grown(self._curve, len(self.services))
         self._minutes = grown(self._minutes, len(self.services))
-        self.members = np.maximum(np.bincount(self.service, minlength=len(self.services)), 1).astype(np.float64)
+        self.members = np.bincount(self.service)
+        self.region_members = np.bincount(self.region)
 
     @property
     def known(self) -> Flags:
@@ -165,16 +166,14 @@ class Season:
             kind = int(is_weekend(local))
             half, hour = local % DAY_MS * self._bins // DAY_MS, local % DAY_MS * HOURS // DAY_MS
             mine = self.service[rows]
-            members = self.members if len(self.zones) == 1 else np.maximum(np.bincount(mine, minlength=services), 1)
-            share = members / self.members
-            spent = exact_sums(mine, minutes[rows], services) / members
-            keep = np.exp(-spent * share / CURVE_MEMORY[kind])
+            spent = exact_sums(mine, minutes[rows], services) / self.members
+            keep = np.exp(-spent / CURVE_MEMORY[kind])
             learned = (counts[rows] * weight[rows] / now.own[rows], minutes[rows] * level[rows] * weight[rows])
             for which in (0, 1):
                 bins = self._curve[which, kind, half, :services]
                 bins *= keep
                 bins += exact_sums(mine, learned[which], services)
-            self._minutes[:services] += spent * share
+            self._minutes[:services] += spent
             fade = np.where(settled[rows], np.exp(-minutes[rows] / OWN_MEMORY), 1.0)
             taught = np.where(mature[rows], 1.0, 0.0)
             grown_by = (
@@ -214,7 +213,7 @@ class Season:
             self._curve[0, :, number, :services] += np.where(ended, exposure * shape, 0.0)
         for kind in (0, 1):
             for hour in range(HOURS):
-                middle = hour * 3_600_000 + 1_800_000
+                middle = (2 * hour + 1) * DAY_MS // (2 * HOURS)
                 curve = self._curves(middle, kind)[mine]
                 self._own[1, kind, hour, rows] = np.maximum(level * minutes[kind, hour] * curve, 1e-9)
 

@@ -18,6 +18,12 @@ class Mismatch(ValueError):
     """A state that is whole, but made by another version, or under settings that it cannot go on under."""
 
 
+def check_version(found: int, wanted: int) -> None:
+    """Mismatch unless a state is of the version that this program writes."""
+    if found != wanted:
+        raise Mismatch(f"the state is of version {found}, this program goes on from version {wanted}")
+
+
 class Block(msgspec.Struct, frozen=True, array_like=True):
     """A piece of a snapshot.
 

@@ -10,7 +10,7 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from detectors.arrays import Flags, Floats, Ints, Numbers, check_like, exact_sums, grown
+from detectors.arrays import Flags, Floats, Ints, Numbers, check_all, exact_sums, grown
 from detectors.baseline import MINUTE_MS, Baseline, Prediction
 from detectors.calibration import Calibration
 from detectors.excess import BLOCK_MINUTES, Excess
@@ -356,7 +356,7 @@ class SurgeBank:
                 score += EXCESS_GAIN * np.maximum(height - EXCESS_FLOOR, 0.0) * np.minimum(nats / EXCESS_NATS, 1.0)
         if nats.max() > SIBLINGS_FROM:
             low = np.minimum(nats, SIBLING_MOST)
-            others = np.maximum(*(_others(group, low) for group in self._baseline.groups))
+            others = np.maximum(*(_others(*group, low) for group in self._baseline.groups))
             agreed = np.clip((others - SIBLINGS_FROM) / SIBLINGS_SPAN, 0.0, 1.0)
             score += SIBLINGS * agreed * np.minimum(nats / SIBLINGS_NATS, 1.0)
         score = self._habit.temper(score)
@@ -389,11 +389,7 @@ class SurgeBank:
         """The bank whose `arrays` these are. ValueError where they do not fit the series or the bucket."""
         bank = cls(rule, bucket_seconds)
         bank.add(series)
-        mine = bank.arrays()
-        if set(mine) != set(arrays):
-            raise ValueError(f"arrays are {sorted(arrays)}, but a bank has {sorted(mine)}")
-        for name, array in mine.items():
-            check_like(name, arrays[name], array)
+        check_all(arrays, bank.arrays(), "a bank")
         rows = len(series)
         bank._baseline.load(arrays)
         if bank._excess is not None:
@@ -422,11 +418,13 @@ class _Parts:
         self.low[rows], self.high[rows] = interval(expected, p.size)
 
 
-def _others(group: Numbers, values: Floats) -> Floats:
-    """Mean of the values of the other rows of each row's group; 0 in groups too small to tell."""
-    members = np.bincount(group)
-    total, members = exact_sums(group, values, len(members))[group], members[group]
-    return np.where(members > SIBLINGS_LEAST, (total - values) / np.maximum(members - 1, 1), 0.0)
+def _others(group: Numbers, members: Ints, values: Floats) -> Floats:
+    """Mean of the values of the other rows of each row's group; 0 in groups too small to tell.
+
+    group: of each row; members: of each group.
+    """
+    total, mine = exact_sums(group, values, len(members))[group], members[group]
+    return np.where(mine > SIBLINGS_LEAST, (total - values) / np.maximum(mine - 1, 1), 0.0)
 
 
 def interval(mean: Floats, size: Floats) -> tuple[Floats, Floats]:

@@ -9,11 +9,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays import check_like, grown
-
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
-Ints = NDArray[np.int64]
+from detectors.arrays import Flags, Floats, Ints, check_all, grown
 
 WEEK_SECONDS: Final = 604_800.0
 #: Scores above the threshold that are no further apart than this are one episode.
@@ -323,11 +319,7 @@ class TailBank:
         """The bank of `rows` rows whose `arrays` these are. ValueError where they do not fit."""
         bank = cls(bucket_seconds, lasting_hours)
         bank.add(rows)
-        mine = bank.arrays()
-        if set(mine) != set(arrays):
-            raise ValueError(f"arrays are {sorted(arrays)}, but a bank of tails has {sorted(mine)}")
-        for name, array in mine.items():
-            check_like(name, arrays[name], array)
+        check_all(arrays, bank.arrays(), "a bank of tails")
         bank._state[:, :rows] = arrays["state"]
         bank._peaks[:, :rows] = arrays["peaks"]
         bank._clocks[:, :rows] = arrays["clocks"]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from datetime import datetime
 
 import msgspec
 from msgspec.structs import replace
 
-from detectors.alert import Alert, Pager, State
-from detectors.budget import HOUR_MS, WEEK_MS, Choice, choose
+from detectors.alert import Alert, Pager, State, millis
+from detectors.budget import WEEK_MS, Choice, choose
 from detectors.incident import IncidentRule, Judge
+from detectors.local_time import HOUR_MS
 from detectors.report import fold
 from detectors.rules import Rules
 from detectors.series import Series
@@ -162,7 +162,7 @@ class Trial:
 
     def _note(self, place: int, alert: Alert) -> None:
         """The lowest threshold's alerts of a record come first: its episodes are there before what lies within them."""
-        tally, at = self._tallies[place], _ms(alert.updated_at)
+        tally, at = self._tallies[place], millis(alert.updated_at)
         key = (fold(alert.service), fold(alert.region))
         pages, begins = tally.pager.pages(alert), alert.detected_at == alert.updated_at
         if at >= self._counts_from:
@@ -244,10 +244,6 @@ def _median(values: Counter[int]) -> float:
         if seen >= half:
             return float(value)
     return 0.0
-
-
-def _ms(time: str) -> int:
-    return round(datetime.fromisoformat(time).timestamp() * 1000)
 
 
 class _News:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.arrays import Array, grown, pack, unpack
-from detectors.counts import HOUR_MS
+from detectors.local_time import HOUR_MS
 from detectors.recents import Recents, dispersion
 from detectors.river_bank import Bank, make_bank, restore_bank
 from detectors.river_models import DetectorChoice

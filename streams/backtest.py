@@ -23,7 +23,7 @@ from streams.backtest_result import Result, Run
 from streams.console import err, out, safe
 from streams.fault import Fault
 from streams.feed import STDIN, Feed, Record, by_partition
-from streams.progress import shown, told
+from streams.progress import reading, told
 from streams.settings import Settings
 from streams.tail import line, print_json
 
@@ -149,18 +149,14 @@ def _play(
     rules = settings.rules()
     pipeline = Pipeline(rules, None if look is None else look.recorder)
     alerts = 0
-    with (
-        Feed(path, rules, now=lambda: stamp_ms, note=lambda text: err.print(safe(text))) as feed,
-        shown(feed.rows, lambda: feed.read) as moved,
-    ):
-        for records in feed:
+    with reading(path, rules, stamp_ms) as (feed, pieces):
+        for records in pieces:
             for partition, values in by_partition(records):
                 for value in pipeline.read(partition, values, [stamp_ms] * len(values)):
                     alerts += 1
                     take(value)
             if look is not None:
                 look.passed(records, pipeline.judged)
-            moved()
     became = told(feed.read, pipeline.rejected, time.monotonic() - began)
     err.print(f"{became}; {alerts:,} alert{'' if alerts == 1 else 's'}")
     return feed, pipeline

@@ -10,10 +10,12 @@ from markupsafe import Markup
 
 from detectors.alert import Severity
 from detectors.episodes import Episode, Place
+from detectors.local_time import DAY_MS, HOUR_MS
 from detectors.verification import Label
 from streams import svg
 from streams.backtest_pictures import Tick
 from streams.backtest_result import Run, number, span, weeks
+from streams.console import shortened
 
 #: Places with a calendar of their own, the busiest; in a run of a week or less a place takes a line alone.
 MAPS = 12
@@ -24,13 +26,11 @@ COLUMNS = 370
 BARS = 120
 NAME_SHOWN = 80
 
-_HOUR_MS = 3_600_000
-_DAY_MS = 24 * _HOUR_MS
-_WEEK_MS = 7 * _DAY_MS
+_WEEK_MS = 7 * DAY_MS
 #: 1 January 1970 was a Thursday: Monday is three days before.
-_MONDAY_MS = -3 * _DAY_MS
+_MONDAY_MS = -3 * DAY_MS
 #: Up to so long a run is drawn hour by hour.
-_HOURLY_MS = 8 * _DAY_MS
+_HOURLY_MS = 8 * DAY_MS
 #: Minutes in incident from which an hour has the next darker shade.
 _SHADES = (0, 15, 45)
 #: Hours of one incident or label that are drawn: one that never ends must not take forever.
@@ -74,7 +74,7 @@ def bars(run: Run) -> BarChart | None:
         return None
     begin, end = _range(run)
     if end - begin <= 2 * _WEEK_MS:
-        unit, step, origin = "day", _DAY_MS, 0
+        unit, step, origin = "day", DAY_MS, 0
     else:
         several = max(1, -(-(end - begin) // (BARS * _WEEK_MS)))
         unit, step, origin = ("week" if several == 1 else f"{several} weeks"), several * _WEEK_MS, _MONDAY_MS
@@ -129,11 +129,11 @@ def calendar(run: Run, labels: Sequence[Label]) -> Calendar | None:
     begin, end = _range(run)
     if end - begin <= _HOURLY_MS:
         most, width, rows = LINES, 1, 1
-        first, columns = begin // _HOUR_MS, -(-end // _HOUR_MS) - begin // _HOUR_MS
+        first, columns = begin // HOUR_MS, -(-end // HOUR_MS) - begin // HOUR_MS
     else:
-        days = -(-end // _DAY_MS) - begin // _DAY_MS
+        days = -(-end // DAY_MS) - begin // DAY_MS
         most, width, rows = MAPS, -(-days // COLUMNS), 24
-        first, columns = begin // _DAY_MS, -(-days // width)
+        first, columns = begin // DAY_MS, -(-days // width)
     grid = _Grid(first, columns, width, rows)
     shown = busiest[:most]
     strips = []
@@ -143,8 +143,8 @@ def calendar(run: Run, labels: Sequence[Label]) -> Calendar | None:
         known = [(max(label.start, begin), min(label.end, end)) for label in labels if label.covers(place)]
         strips.append(
             Strip(
-                service=_short(mine[0].service),
-                region=_short(mine[0].region),
+                service=shortened(mine[0].service, NAME_SHOWN),
+                region=shortened(mine[0].region, NAME_SHOWN),
                 note=f"{number(len(mine), 'incident')}, {span(_open(mine))} in all",
                 drawing=_map(grid, mine, known, place),
             )
@@ -185,13 +185,13 @@ class _Grid:
         return (column, row) if 0 <= column < self.columns else None
 
     def times(self) -> list[Tick]:
-        unit = _HOUR_MS if self.rows == 1 else _DAY_MS * self.width
-        begin = self.first * (_HOUR_MS if self.rows == 1 else _DAY_MS)
+        unit = HOUR_MS if self.rows == 1 else DAY_MS * self.width
+        begin = self.first * (HOUR_MS if self.rows == 1 else DAY_MS)
         scale = svg.Scale(begin, begin + self.columns * unit)
         return [
             Tick(
                 scale.share(ms),
-                _date(ms) if ms % _DAY_MS == 0 else datetime.fromtimestamp(ms // 1000, UTC).strftime("%H:%M"),
+                _date(ms) if ms % DAY_MS == 0 else datetime.fromtimestamp(ms // 1000, UTC).strftime("%H:%M"),
             )
             for ms in scale.ticks(9)
             if ms < scale.end
@@ -217,13 +217,13 @@ def _map(grid: _Grid, episodes: Sequence[Episode], labels: Sequence[tuple[int, i
     parts.append(svg.cells("labelled", known))
     said = f"calendar of {' in '.join(filter(None, place))}: {number(len(episodes), 'incident')}"
     cls = "map" if grid.rows > 1 else "map line"
-    return svg.svg(cls, parts, label=_short(said), width=grid.columns, height=grid.rows)
+    return svg.svg(cls, parts, label=shortened(said, NAME_SHOWN), width=grid.columns, height=grid.rows)
 
 
 def _hours(begin: int, end: int) -> list[tuple[int, int]]:
     """The hours since 1970 that [begin, end) ms touches, and how much of each, ms."""
-    first, last = begin // _HOUR_MS, min((end - 1) // _HOUR_MS, begin // _HOUR_MS + _MOST_HOURS)
-    return [(hour, min(end, (hour + 1) * _HOUR_MS) - max(begin, hour * _HOUR_MS)) for hour in range(first, last + 1)]
+    first, last = begin // HOUR_MS, min((end - 1) // HOUR_MS, begin // HOUR_MS + _MOST_HOURS)
+    return [(hour, min(end, (hour + 1) * HOUR_MS) - max(begin, hour * HOUR_MS)) for hour in range(first, last + 1)]
 
 
 def _range(run: Run) -> tuple[int, int]:
@@ -242,7 +242,3 @@ def _days(width: int) -> str:
 
 def _date(ms: int) -> str:
     return datetime.fromtimestamp(ms // 1000, UTC).strftime("%d %b").lstrip("0")
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= NAME_SHOWN else text[: NAME_SHOWN - 1] + "…"

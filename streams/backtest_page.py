@@ -11,7 +11,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import msgspec
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from detectors.comparison import Side
@@ -38,7 +37,9 @@ from streams.backtest_result import (
     told_settings,
     weeks,
 )
+from streams.console import shortened
 from streams.fault import Fault
+from streams.html import templates
 
 #: Incidents of one kind that are drawn: those with the most evidence.
 PICTURES = 40
@@ -49,13 +50,7 @@ ROWS = 500
 NAME_SHOWN = 120
 SUMMARY_SHOWN = 300
 
-_TEMPLATES = Environment(
-    loader=FileSystemLoader(Path(__file__).parent / "templates"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_TEMPLATES = templates(Path(__file__).parent / "templates")
 
 
 class Fact(msgspec.Struct, frozen=True):
@@ -127,7 +122,7 @@ def page(result: Result) -> str:
     drawn = {picture.anchor for section in sections for picture in section.pictures}
     css = (Path(__file__).parent / "templates" / "backtest.css").read_text(encoding="utf-8")
     text = _TEMPLATES.get_template("backtest.html").render(
-        title=_short(result.file, NAME_SHOWN),
+        title=shortened(result.file, NAME_SHOWN),
         css=Markup(css),
         range=f"{clock(a.seen[0])} to {clock(a.seen[1])} UTC" if a.seen else "no row names a time",
         rows=_rows_sentence(a),
@@ -212,7 +207,7 @@ def _label_table(result: Result, verified: Verification, drawn: set[str]) -> Tab
 
 
 def _label_cells(label: Label) -> list[str]:
-    names = (_short(label.service, NAME_SHOWN), _short(label.region, NAME_SHOWN))
+    names = (shortened(label.service, NAME_SHOWN), shortened(label.region, NAME_SHOWN))
     return [*names, clock(label.start), clock(label.end)]
 
 
@@ -253,14 +248,14 @@ def _comparison(result: Result, drawn: set[str]) -> dict[str, object] | None:
 def _pair(a: Side, b: Side, drawn: set[str]) -> Row:
     first = a.episodes[0]
     cells = [
-        _short(first.region, NAME_SHOWN),
+        shortened(first.region, NAME_SHOWN),
         clock(a.detected),
         signed(b.detected - a.detected),
         _change(a.severity.value, b.severity.value),
         _change(figure(a.evidence), figure(b.evidence)),
         _change(span(a.open), span(b.open)),
     ]
-    return Row(_short(first.service, NAME_SHOWN), "", _link(anchor(first), drawn), cells)
+    return Row(shortened(first.service, NAME_SHOWN), "", _link(anchor(first), drawn), cells)
 
 
 def _change(before: str, after: str) -> str:
@@ -273,7 +268,7 @@ def _only(title: str, episodes: Sequence[Episode], drawn: set[str], prefix: str 
             each.severity.value,
             each.severity.value,
             _link(prefix + anchor(each), drawn),
-            [clock(each.detected), _short(each.summary, SUMMARY_SHOWN), figure(each.evidence)],
+            [clock(each.detected), shortened(each.summary, SUMMARY_SHOWN), figure(each.evidence)],
         )
         for each in episodes
     ]
@@ -291,8 +286,8 @@ def _incidents(run: Run, verified: Verification | None, drawn: set[str]) -> Tabl
             _link(anchor(each), drawn),
             [
                 clock(each.detected)[:16],
-                _short(each.service, NAME_SHOWN) + (" (again)" if each.number > 1 else ""),
-                _short(each.region, NAME_SHOWN),
+                shortened(each.service, NAME_SHOWN) + (" (again)" if each.number > 1 else ""),
+                shortened(each.region, NAME_SHOWN),
                 f"{each.observed:,}",
                 f"{figure(each.expected)} ({figure(each.low)}–{figure(each.high)})",
                 figure(each.evidence),
@@ -376,7 +371,7 @@ def _drawn(result: Result, run: Run, episodes: Sequence[Episode], prefix: str, m
                 each,
                 run,
                 anchor=prefix + anchor(each),
-                title=_short(each.summary, SUMMARY_SHOWN),
+                title=shortened(each.summary, SUMMARY_SHOWN),
                 tags=tags,
                 labels=[label for label in result.labels or () if _concerns(label, each)],
                 detected_by_b=first_of_b.get((each.id, each.number)),
@@ -417,13 +412,9 @@ def _missed(result: Result, verified: Verification) -> Section:
                 result.a,
                 index=index,
                 anchor=_label_anchor(index),
-                title=_short(" in ".join(filter(None, (label.service, label.region))), SUMMARY_SHOWN),
+                title=shortened(" in ".join(filter(None, (label.service, label.region))), SUMMARY_SHOWN),
             )
         )
     left = len(verified.missed) - len(pictures)
     note = f"{number(left, 'known outage')} more missed, not drawn." if left > 0 else ""
     return Section("missed", "Known outages that were missed", note, pictures)
-
-
-def _short(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"

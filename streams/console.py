@@ -45,6 +45,15 @@ def safe(text: str) -> str:
     return _UNSAFE.sub(lambda match: match[0].encode("unicode_escape").decode(), text)
 
 
+def shortened(text: str, limit: int) -> str:
+    """The text, cut to `limit` characters.
+
+    >>> shortened("WhatsApp", 5)
+    'What…'
+    """
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
 def table(*columns: str) -> Table:
     """An empty table: lines under its head on a terminal, bare columns when piped. Give cells that are `safe`."""
     lines = box.SIMPLE_HEAD if out.is_terminal else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Annotated
 
@@ -91,7 +91,7 @@ def _ms(where: str, name: str, text: str) -> int:
         raise LabelError(
             f"{where}: {name} {text[:80]!r} is no time with its zone", hint="Write RFC 3339: 2022-10-25T07:04:00Z."
         ) from None
-    ms = since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
+    ms = since // timedelta(milliseconds=1)
     if not 0 <= ms < END_OF_TIME_MS:
         raise LabelError(f"{where}: {name} {text.strip()[:80]} is not between 1970 and 2200")
     return ms

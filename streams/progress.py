@@ -6,11 +6,14 @@ import contextlib
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
 from detectors.report import Reason
+from detectors.rules import Rules
 from streams.console import err, safe
+from streams.feed import Feed, Record
 from streams.rows import Rows
 
 
@@ -41,6 +44,25 @@ def shown(rows: Rows, done: Callable[[], int]) -> Iterator[Callable[[], None]]:
             progress.update(task, completed=rows.share_read() or 0.0, rows=done(), rate=rate)
 
         yield moved
+
+
+@contextlib.contextmanager
+def reading(path: str | Path, rules: Rules, stamp_ms: int) -> Iterator[tuple[Feed, Iterator[list[Record]]]]:
+    """A file of reports and its records, piece by piece, with a bar; on stderr what a user may want to know of it.
+
+    stamp_ms: time of the records, as `Feed`'s now. FeedError, also while the pieces are taken.
+    """
+    with (
+        Feed(path, rules, now=lambda: stamp_ms, note=lambda text: err.print(safe(text))) as feed,
+        shown(feed.rows, lambda: feed.read) as moved,
+    ):
+
+        def pieces() -> Iterator[list[Record]]:
+            for records in feed:
+                yield records
+                moved()
+
+        yield feed, pieces()
 
 
 def told(read: int, rejected: Counter[Reason], seconds: float) -> str:

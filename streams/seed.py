@@ -16,11 +16,11 @@ from detectors.counts import encode_position
 from detectors.pipeline import Learned, Pipeline
 from detectors.report import Rejected, decode, time_ms
 from streams import cluster, state, topics
-from streams.console import err, out, safe
+from streams.console import out
 from streams.fault import Fault
-from streams.feed import Feed, Record, by_partition
+from streams.feed import Record, by_partition
 from streams.kafka import begin_offsets, client_options, end_offsets, records_of
-from streams.progress import shown
+from streams.progress import reading
 from streams.settings import Settings
 
 #: Reports at the start of each partition that are compared with the end of the history.
@@ -122,18 +122,14 @@ class _History:
         """Read all of it. SeedError where it cannot be a history, FeedError where it cannot be read."""
         start_ms = time.time_ns() // 1_000_000
         rules, pipeline = self._rules, self.pipeline
-        with (
-            Feed(self._path, rules, now=lambda: start_ms, note=lambda text: err.print(safe(text))) as feed,
-            shown(feed.rows, lambda: feed.read) as moved,
-        ):
+        with reading(self._path, rules, start_ms) as (feed, pieces):
             rejected = 0
-            for records in feed:
+            for records in pieces:
                 self._rows = feed.read
                 self._look_at(records, feed.rejected.total() - rejected)
                 rejected = feed.rejected.total()
                 for partition, values in by_partition(records):
                     pipeline.read(partition, values, [start_ms] * len(values))
-                moved()
         if self._last is None:
             reasons = ", ".join(f"{reason} {rows:,}" for reason, rows in sorted(pipeline.rejected.items()))
             raise SeedError(

@@ -14,18 +14,18 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
+from detectors.local_time import DAY_MS, HOUR_MS
+
 #: Of a drawing's own units.
 WIDTH = 1000
 HEIGHT = 100
 # Beyond it coordinates would be such that no browser draws them.
 _LARGEST = 1e12
-_MINUTE_MS = 60_000
-_HOUR_MS = 60 * _MINUTE_MS
-_DAY_MS = 24 * _HOUR_MS
+_MINUTE_MS = HOUR_MS // 60
 _STEPS_MS = (
     *(minutes * _MINUTE_MS for minutes in (1, 2, 5, 10, 15, 30)),
-    *(hours * _HOUR_MS for hours in (1, 2, 3, 6, 12)),
-    *(days * _DAY_MS for days in (1, 2, 7, 14, 28, 91, 182, 364, 3640)),
+    *(hours * HOUR_MS for hours in (1, 2, 3, 6, 12)),
+    *(days * DAY_MS for days in (1, 2, 7, 14, 28, 91, 182, 364, 3640)),
 )
 
 Floats = NDArray[np.floating[Any]]
@@ -57,7 +57,7 @@ class Scale:
         """
         step = next((step for step in _STEPS_MS if (self.end - self.begin) / step <= most), _STEPS_MS[-1])
         # Weeks begin on Mondays; 1 January 1970 was a Thursday.
-        origin = 4 * _DAY_MS if step >= 7 * _DAY_MS else 0
+        origin = 4 * DAY_MS if step >= 7 * DAY_MS else 0
         first = -((origin - self.begin) // step) * step + origin
         return list(range(first, self.end + 1, step))[:most]
 

@@ -14,9 +14,9 @@ from detectors.trial import Found, Trade, Trial, thresholds
 from streams import settings_file
 from streams.console import err, out, safe, table
 from streams.fault import Fault
-from streams.feed import Feed, by_partition
+from streams.feed import by_partition
 from streams.fields import shown as value_shown
-from streams.progress import shown, told
+from streams.progress import reading, told
 from streams.settings import DEFAULT_FILE, Loaded
 from streams.trade_chart import chart
 
@@ -82,15 +82,11 @@ def _replay(loaded: Loaded, path: str | Path) -> Found:
     rules = loaded.settings.rules()
     trial = Trial(rules, thresholds(rules.incidents))
     replay = Replay(trial.rules)
-    with (
-        Feed(path, rules, now=lambda: start_ms, note=lambda text: err.print(safe(text))) as feed,
-        shown(feed.rows, lambda: feed.read) as moved,
-    ):
-        for records in feed:
+    with reading(path, rules, start_ms) as (feed, pieces):
+        for records in pieces:
             for partition, values in by_partition(records):
                 for surges in replay.read(partition, values, [start_ms] * len(values)):
                     trial.apply(surges)
-            moved()
     err.print(told(feed.read, replay.rejected, time.monotonic() - began))
     return trial.found()
 

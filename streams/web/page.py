@@ -10,11 +10,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from detectors.alert import Alert, Course
+from streams.console import shortened
 from streams.health import Verdict
+from streams.html import templates
 from streams.web import chart
 from streams.web.freshness import Flow
 from streams.web.incidents import IncidentView, Service
@@ -28,13 +29,7 @@ CHARTS_SHOWN = 12
 _NAME_SHOWN = 200
 _SUMMARY_SHOWN = 400
 
-_TEMPLATES = Environment(
-    loader=FileSystemLoader(Path(__file__).parent / "templates"),
-    autoescape=True,
-    undefined=StrictUndefined,
-    trim_blocks=True,
-    lstrip_blocks=True,
-)
+_TEMPLATES = templates(Path(__file__).parent / "templates")
 
 
 class Situation(msgspec.Struct, frozen=True):
@@ -166,7 +161,7 @@ def _card(service: Service, clock: Moment | None, *, with_chart: bool) -> Card:
     several = len(service.incidents) > 1
     rows = [_row(alert, clock, largest=worst.ratio) for alert in service.incidents[: REGIONS_SHOWN if several else 1]]
     return Card(
-        name=_short(service.name, _NAME_SHOWN),
+        name=shortened(service.name, _NAME_SHOWN),
         severity=worst.severity.value,
         worst=rows[0],
         regions=rows if several else [],
@@ -182,7 +177,7 @@ def _row(alert: Alert, clock: Moment | None, *, largest: float | None = None) ->
     until = resolved or clock
     return Row(
         id=alert.id,
-        service=_short(alert.service, _NAME_SHOWN),
+        service=shortened(alert.service, _NAME_SHOWN),
         region=_region(alert.region),
         severity=alert.severity.value,
         ratio=_ratio(alert.ratio),
@@ -190,7 +185,7 @@ def _row(alert: Alert, clock: Moment | None, *, largest: float | None = None) ->
         expected=_interval(alert),
         chance=_chance(alert.evidence),
         warming=alert.warming,
-        summary=_short(alert.summary, _SUMMARY_SHOWN),
+        summary=shortened(alert.summary, _SUMMARY_SHOWN),
         since=since,
         age=age(until.seconds - since.seconds) if until and until.iso and since.iso else "",
         resolved=resolved,
@@ -210,7 +205,7 @@ def _picture(alert: Alert, course: Course) -> Picture | None:
         onset = None  # it began before what the chart shows
     unit = _unit(course.bucket_seconds)
     label = (
-        f"{_short(alert.service, _NAME_SHOWN)}: {unit} over the last {age(buckets * course.bucket_seconds)}, "
+        f"{shortened(alert.service, _NAME_SHOWN)}: {unit} over the last {age(buckets * course.bucket_seconds)}, "
         f"the last {course.observed[-1]:,} against {_number(course.expected[-1])} expected"
     )
     edge = _moment_at(end.timestamp(), None)
@@ -228,12 +223,8 @@ def _unit(bucket_seconds: int) -> str:
     return "reports per minute" if bucket_seconds == 60 else f"reports per {age(bucket_seconds)}"
 
 
-def _short(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
 def _region(region: str) -> str:
-    return _short(" › ".join(region.split("/")), _NAME_SHOWN) if region else "region not reported"
+    return shortened(" › ".join(region.split("/")), _NAME_SHOWN) if region else "region not reported"
 
 
 def _number(value: float) -> str:
@@ -299,7 +290,7 @@ def _parse(text: str) -> datetime | None:
 def _moment(text: str, clock: Moment | None) -> Moment:
     """An alert's time, with as much of its date as differs from `clock`'s. What is no time is shown as it is."""
     time = _parse(text)
-    return _moment_at(time.timestamp(), clock) if time else Moment(_short(text, 40), "", 0.0)
+    return _moment_at(time.timestamp(), clock) if time else Moment(shortened(text, 40), "", 0.0)
 
 
 def _moment_at(seconds: float, clock: Moment | None) -> Moment:

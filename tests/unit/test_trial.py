@@ -48,9 +48,7 @@ def rules(bucket_seconds: int = 60, **changes: object) -> Rules:
 def surges(rules: Rules, messages: Iterator[ChunkCounts]) -> Iterator[SurgeRecord]:
     detection = Detection(rules, 0)
     for message in messages:
-        detection.apply(message)
-        while records := detection.advance():
-            yield from records
+        yield from detection.take(message)
 
 
 def said(rules: Rules, feed: feeds.Feed, **rows: int) -> list[Alert]:
