@@ -87,6 +87,27 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
             if tp in assigned:  # else a rebalance took it away, which ends with a seek of its own
                 consumer.seek(TopicPartition(tp.topic, tp.partition), offset)
 
+    async def _fetch_records(
+        self,
+        consumer: Any,
+        active_partitions: set[TP],
+        timeout: float | None = None,  # noqa: ASYNC109 (Faust's signature)
+        max_records: int | None = None,
+    ) -> dict[TP, list[Any]]:
+        """Records of active partitions. What else came goes back: dropped, it would be missing where nobody seeks.
+
+        A fetch waits up to a second, and a rebalance goes on meanwhile. aiokafka takes a set that it emptied for all
+        partitions, changelogs included, that recovery has just sought to their beginning: it would wait for good.
+        """
+        records: dict[TP, list[Any]] = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
+        # No await from here on: whoever seeks does it in this thread, too, either before the fetch or after this.
+        due = active_partitions if self.consumer.flow_active else ()
+        for tp in [tp for tp in records if tp not in due]:
+            batch = records.pop(tp)
+            if tp in consumer.assignment():
+                consumer.seek(tp, batch[0].offset)
+        return records
+
     async def _highwaters(self, partitions: Iterable[TP]) -> Mapping[TP, int]:
         ends: Mapping[TP, int] = await super()._highwaters(list(partitions))
         transport: Transport = self.transport
@@ -120,13 +141,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         if records is None or self.should_stop:
             return
         if not self.flow_active:
-            # A rebalance began while the fetch was under way: drop it, it is read again. The stages are not asked,
-            # since tables may not be recovered yet. An error must not end the fetcher: the rebalance ends with a seek.
-            try:
-                await super().perform_seek()
-            except Exception as error:
-                self.log.warning("seek during a rebalance failed, it is done again at its end: %r", error)
-            return
+            return  # a rebalance began in the moment of the hand-over, and ends with a seek
         mine = {tp: records.pop(tp) for tp in list(records) if tp.topic in self.transport.stages}
         if epoch is None or epoch != self.epoch:
             # Faust lets records flow before its rebalance is over. Whether these are from before or after the seek

@@ -234,6 +234,32 @@ async def test_partitions_move_to_who_joins_and_back_when_it_leaves_and_no_recor
         assert sorted(first.offsets[partition] + second.offsets[partition]) == list(range(300))
 
 
+async def test_what_a_fetch_brings_while_a_rebalance_has_stopped_the_flow_comes_again_without_a_seek(broker, topic):
+    await produce(broker, topic, 0, 400)
+
+    async with Reader(broker, topic, f"{topic}-group").running() as reader:
+        await reader.has(400)
+        consumer = reader.app.consumer
+        active = consumer._get_active_partitions()
+        under_way = asyncio.create_task(consumer._thread.getmany(active, timeout=30))
+
+        async def waiting() -> bool:
+            return len(consumer._thread._ensure_consumer()._fetcher._fetch_waiters) >= 2
+
+        await wait_until(waiting, 30, "the app's own fetch and the test's wait for records", every_seconds=0.01)
+        consumer.stop_flow()
+        consumer.pause_partitions(set(active))
+        await produce(broker, topic, 400, 800)
+        assert await under_way == {}
+        assert reader.total == 400
+        # Recovery of tables resumes the changelogs like this; it sought before, not after.
+        consumer.resume_partitions({TP(topic, partition) for partition in range(PARTITIONS)})
+        consumer.resume_flow()
+        await reader.has(800)
+
+    assert reader.offsets == {partition: list(range(200)) for partition in range(PARTITIONS)}
+
+
 async def test_acknowledged_messages_leave_nothing_behind(broker, topic):
     await produce(broker, topic, 0, 400)
 
