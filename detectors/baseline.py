@@ -89,7 +89,8 @@ class Prediction(NamedTuple):
     """What is expected of one bucket in some rows.
 
     base: expected count without drift. drift, drift_variance: at this bucket. mean: expected count, all in.
-    null: what a surge has to beat: the mean, raised by the doubt about it. size: of the negative binomial.
+    null: what a surge has to beat: the mean, raised by the doubt about it. size: of the negative binomial. over: its
+    variance over its mean. sd: its standard deviation.
     """
 
     base: Floats
@@ -98,6 +99,8 @@ class Prediction(NamedTuple):
     mean: Floats
     null: Floats
     size: Floats
+    over: Floats
+    sd: Floats
 
 
 class Baseline:
@@ -118,6 +121,8 @@ class Baseline:
         self._keep_drift = float(np.exp(-self.minutes / DRIFT_MEMORY))
         self._slow_gain = float(-np.expm1(-self.minutes / SLOW_MEMORY))
         self._late_gain = float(-np.expm1(-self.minutes / LATE_MEMORY))
+        memories = (LEVEL_MEMORY, SPREAD_MEMORY, WANDER_MEMORY)
+        self._fading = np.repeat([*(self.minutes / memory for memory in memories), self._late_gain], 2)[:, None]
         self._derive()
 
     # ---- rows
@@ -186,15 +191,17 @@ class Baseline:
         """What follows from the tables and is needed at each bucket."""
         self._weekly = bool((self._season.minutes >= WEEK_MINUTES).any())
         watched = self["seen"] + self["silent"]
-        self._young = bool((watched < max(TRUST_MINUTES, 5 * self.minutes)).any())
+        youngest = float(watched.min(initial=np.inf))
+        self._young = youngest < max(TRUST_MINUTES, 5 * self.minutes)
+        self._aged = youngest >= LEVEL_MEMORY
         self._look_at_day()
         self._ahead: tuple[int, Floats] | None = None
 
     def _look_at_day(self) -> None:
         """What the odds of a holiday come to, by time zone: asked for at each bucket."""
         self._share = self._holiday.share()
-        self._maybe_odd = self._weekly and bool((self._share > 0.01).any())
-        self._surely_odd = self._weekly and bool((self._share >= HOLIDAY).any())
+        likeliest = float(self._share.max(initial=0.0)) if self._weekly else 0.0
+        self._maybe_odd, self._surely_odd = likeliest > 0.01, likeliest >= HOLIDAY
 
     def __getitem__(self, field: str) -> Floats:
         """One of FIELDS, a row a series: a view."""
@@ -310,7 +317,12 @@ class Baseline:
         doubt *= 0.4
         null = np.exp(doubt)
         null *= mean
-        return Prediction(base, drift, variance, mean, null, state[_AT["size"]])
+        size = state[_AT["size"]]
+        over = mean / size
+        over += 1.0
+        sd = mean * over
+        np.sqrt(sd, out=sd)
+        return Prediction(base, drift, variance, mean, null, size, over, sd)
 
     def slow(self, p: Prediction, rows: slice) -> Floats:
         """Expected count by the slow parts alone: what drifts within hours is not in it."""
@@ -343,10 +355,11 @@ class Baseline:
             young = ~self._season.known[self._season.service[rows]]
             usable = 1.0 if gapped is None else (~gapped).astype(np.float64)
             season_weight = np.where(young, usable, weight)
-        mean, base, size = p.mean, p.base, p.size
+        mean, base = p.mean, p.base
 
-        spread = mean * (1.0 + mean / size)  # variance of the count
-        most = 4.0 * np.sqrt(spread) + mean + 1.0
+        most = 4.0 * p.sd
+        most += mean
+        most += 1.0
         trust = self.trust(rows)
         if trust is not None:
             # A young series takes its counts as they come; later ones are winsorised.
@@ -376,7 +389,7 @@ class Baseline:
         noise *= b
 
         # drift: one step of an extended Kalman filter
-        gain = mean / (1.0 + mean / size)
+        gain = mean / p.over
         gain *= p.drift_variance
         kept = gain + 1.0
         gain /= kept
@@ -408,11 +421,12 @@ class Baseline:
         np.multiply(base, self._late_gain, out=target[7])
 
         sums = state[: len(SUMS)]
-        watched = state[_AT["seen"]] + state[_AT["silent"]]
-        target[0:2] -= sums[0:2] * (b / np.minimum(np.maximum(watched, max(TRUST_MINUTES, b)), LEVEL_MEMORY))
-        target[2:4] -= sums[2:4] * (b / SPREAD_MEMORY)
-        target[4:6] -= sums[4:6] * (b / WANDER_MEMORY)
-        target[6:8] -= sums[6:8] * self._late_gain
+        if self._aged:
+            target -= sums * self._fading
+        else:
+            watched = state[_AT["seen"]] + state[_AT["silent"]]
+            target[0:2] -= sums[0:2] * (b / np.minimum(np.maximum(watched, max(TRUST_MINUTES, b)), LEVEL_MEMORY))
+            target[2:] -= sums[2:] * self._fading[2:]
         if weight is not None:
             target[0:4] *= weight
         if chase is not None:
@@ -457,7 +471,7 @@ class Baseline:
     def _fade(self, minutes: float, rows: slice, missing: Flags) -> None:
         """What is known of the rows that are missing grows old by `minutes`."""
         state = self._state[:, rows]
-        self._young = True
+        self._young, self._aged = True, False
         keep = np.where(missing, np.exp(-min(minutes / FADE_MEMORY, 50.0)), 1.0)
         for name in ("seen", "silent"):
             values = state[_AT[name]]

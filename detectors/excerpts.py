@@ -307,8 +307,7 @@ class _Track:
         with np.errstate(over="ignore", invalid="ignore"):
             bucket[0] = counts
             bucket[1] = scores.expected
-            bucket[2] = scores.low
-            bucket[3] = scores.high
+            bucket[2], bucket[3] = scores.bounds()
             bucket[4] = scores.evidence
             np.minimum(bucket[4], _MOST_EVIDENCE, out=bucket[4])
         self._starts[slot] = start

@@ -28,7 +28,8 @@ class Habit:
 
     def __init__(self, bucket_seconds: int) -> None:
         # A step of the quantile: down by 1/e in MEMORY_DAYS where the score never reaches it.
-        self._step = bucket_seconds / 86_400.0 / MEMORY_DAYS / (1.0 - QUANTILE)
+        step = bucket_seconds / 86_400.0 / MEMORY_DAYS / (1.0 - QUANTILE)
+        self._up, self._down = np.float32(1.0 + step * QUANTILE), np.float32(1.0 - step * (1.0 - QUANTILE))
         self._usual: NDArray[np.float32] = np.zeros(0, dtype=np.float32)
         self._rows = 0
 
@@ -48,9 +49,7 @@ class Habit:
     def learn(self, score: Floats) -> None:
         """Takes in the tempered scores of a bucket, all rows."""
         usual = self._usual[: self._rows]
-        usual *= np.where(score > usual, 1.0 + self._step * QUANTILE, 1.0 - self._step * (1.0 - QUANTILE)).astype(
-            np.float32
-        )
+        usual *= np.where(score > usual, self._up, self._down)
         np.maximum(usual, 0.1, out=usual)
         np.minimum(usual, 1e4, out=usual)
 

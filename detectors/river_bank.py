@@ -78,7 +78,7 @@ class RiverBank:
         evidence = np.where(known, self._tail.evidence(total), self._tail.least)
         self._tail.learn(total, known)
         self._note(start, counts, present, evidence)
-        return Scores(evidence, before.expected, before.low, before.high, self._marks[1, :rows].copy(), self._warming())
+        return Scores(evidence, before.expected, before.bounds, self._marks[1, :rows].copy(), self._warming())
 
     def _ask(self, row: int, features: Mapping[str, float]) -> float | None:
         """How surprising a bucket is to the model, which then learns it; None while it cannot tell."""
@@ -124,15 +124,14 @@ class RiverBank:
     def _scores(self, fraction: float) -> Scores:
         mean, variance, _, evidence, _ = self._moments[:, : len(self.series)]
         # A part of a bucket: the variance grows with the part, as for Poisson counts.
-        reach = 1.96 * np.sqrt(np.maximum(variance, mean) * fraction)
-        return Scores(
-            evidence.copy(),
-            mean * fraction,
-            np.floor(np.maximum(mean * fraction - reach, 0.0)),
-            np.ceil(mean * fraction + reach),
-            self._marks[1, : len(self.series)].copy(),
-            self._warming(),
-        )
+        expected, spread = mean * fraction, np.maximum(variance, mean) * fraction
+
+        def bounds() -> tuple[Floats, Floats]:
+            reach = 1.96 * np.sqrt(spread)
+            return np.floor(np.maximum(expected - reach, 0.0)), np.ceil(expected + reach)
+
+        onset = self._marks[1, : len(self.series)].copy()
+        return Scores(evidence.copy(), expected, bounds, onset, self._warming())
 
     def skip(self, start: int, until: int) -> None:
         """The buckets from `start` to `until` (ms) are missing: a surge before them is over."""

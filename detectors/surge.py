@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Annotated, Any, Final, Self
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Annotated, Any, Final, NamedTuple, Self
 
 import msgspec
 import numpy as np
@@ -22,6 +23,8 @@ from detectors.series import Series
 TIMES: Final = (1.5, 2.0, 3.0, 6.0, 15.0, 50.0)
 PLUS: Final = (0.5, 1.5, 4.0, 12.0)
 SHAPES: Final = len(TIMES) + len(PLUS)
+_MORE: Final = np.array(TIMES)[:, None] - 1.0
+_LOG_TIMES: Final = np.log(TIMES)[:, None]
 
 #: The most that one bucket may prove, nats: it may be one person posting forty times. Two must agree.
 CAP: Final = 4.5
@@ -94,14 +97,14 @@ class Scores(msgspec.Struct, frozen=True):
     """What a bank says of a bucket, a row a series.
 
     evidence: log10 of the return period in series-weeks of what was seen, without a ceiling; may be negative.
-    expected, low, high: expected count and its 95 % interval; of the part of the bucket seen so far.
-    onset: begin of the surge, ms; 0 where there is none. warming: too young to be trusted fully.
+    expected: expected count of the part of the bucket seen so far. bounds: gives the ends of its 95 % interval, worked
+    out when they are asked for. onset: begin of the surge, ms; 0 where there is none. warming: too young to be trusted
+    fully.
     """
 
     evidence: Floats
     expected: Floats
-    low: Floats
-    high: Floats
+    bounds: Callable[[], tuple[Floats, Floats]]
     onset: Ints
     warming: Flags
 
@@ -120,6 +123,7 @@ class SurgeBank:
         self.series: list[Series] = []
         self._minutes = bucket_seconds / 60.0
         self._bucket_ms = bucket_seconds * 1000
+        self._plus = np.array(PLUS)[:, None] * self._minutes
         self._baseline = Baseline(bucket_seconds, by_region(rule.time_zones))
         # Few long blocks say no more than the CUSUMs.
         self._excess = Excess(bucket_seconds) if self._minutes <= BLOCK_MINUTES else None
@@ -163,7 +167,7 @@ class SurgeBank:
         """The bucket from `start` (ms) of every row: its count, -1 where missing. Buckets come one after the other."""
         baseline, excess = self._baseline, self._excess
         baseline.refresh(start)
-        scores = _Parts(len(self.series))
+        parts: list[_Part] = []
         holiday: Floats | None = None
         gap = False
         for rows in self._blocks():
@@ -172,9 +176,9 @@ class SurgeBank:
             nats, lead = self._raise(start, rows, p, x, missing)
             if excess is not None:
                 excess.take(rows, x, baseline.slow(p, rows), missing)
-            scores.put(rows, p, 1.0, nats)
-            onset = self._onset[lead, np.arange(rows.start, rows.stop)].astype(np.int64)
-            scores.onset[rows] = np.where(nats > 0.0, onset * self._bucket_ms, 0)
+            onset = self._onset[lead, np.arange(rows.start, rows.stop)] * np.int64(self._bucket_ms)
+            onset[nats <= 0.0] = 0
+            parts.append(_Part(nats, p.mean, p.size.copy(), onset))
             told = baseline.holiday(p, rows, x, missing)
             if told is not None:
                 holiday = told if holiday is None else holiday + told
@@ -185,26 +189,23 @@ class SurgeBank:
                 excess.end_block(rows)
         warming = self._warming()
         baseline.end_bucket(start, gap, holiday)
-        return self._scores(scores, warming, learn=True)
+        return self._scores(_joined(parts), warming, learn=True)
 
     def peek(self, start: int, fraction: float, counts: NDArray[np.int64]) -> Scores:
         """The open bucket from `start` after `fraction` of it, in (0, 1], and its counts so far; changes no state."""
-        scores = _Parts(len(self.series))
+        parts: list[_Part] = []
         for rows in self._blocks():
             x, missing = _known(counts[rows])
             p = self._baseline.predict(start, rows)
             c = self._cusum[:, rows] * np.float32(self._keep**fraction)
             c += self._steps(p, rows, x, fraction, missing)
             np.maximum(c, 0.0, out=c)
-            lead = c.argmax(axis=0)
-            nats = c[lead, np.arange(c.shape[1])].astype(np.float64)
-            scores.put(rows, p, fraction, nats)
-            row = np.arange(rows.start, rows.stop)
-            since = np.where(
-                self._cusum[lead, row] > 0.0, self._onset[lead, row].astype(np.int64) * self._bucket_ms, start
-            )
-            scores.onset[rows] = np.where(nats > 0.0, since, 0)
-        return self._scores(scores, self._warming(), learn=False)
+            lead, row = c.argmax(axis=0), np.arange(rows.start, rows.stop)
+            nats = c[lead, row - rows.start].astype(np.float64)
+            began = self._onset[lead, row] * np.int64(self._bucket_ms)
+            since = np.where(self._cusum[lead, row] > 0.0, began, start)
+            parts.append(_Part(nats, p.mean * fraction, p.size, np.where(nats > 0.0, since, 0)))
+        return self._scores(_joined(parts), self._warming(), learn=False)
 
     def skip(self, start: int, until: int) -> None:
         """The buckets from `start` to `until` (ms) are missing for all rows."""
@@ -253,19 +254,18 @@ class SurgeBank:
     def _steps(self, p: Prediction, rows: slice, x: Floats, fraction: float, missing: Flags | None) -> Floats:
         """Nats by which the counts speak for each shape of a surge, capped."""
         null, size = p.null, p.size
-        shapes = len(TIMES)
-        plus = (np.array(PLUS) * self._minutes)[:, None]
+        shapes, plus = len(TIMES), self._plus
         part = null * fraction
         spread = part + size
         # log of (size + surge) / (size + null): the surge's rate less the null's, over size + null
         log = np.empty((SHAPES, len(x)))
-        np.multiply(part, (np.array(TIMES) - 1.0)[:, None], out=log[:shapes])
+        np.multiply(part, _MORE, out=log[:shapes])
         log[shapes:] = plus * fraction
         log /= spread
         np.log1p(log, out=log)
         log *= x + size
         step = np.empty((SHAPES, len(x)))
-        np.multiply(x, np.log(TIMES)[:, None], out=step[:shapes])
+        np.multiply(x, _LOG_TIMES, out=step[:shapes])
         np.multiply(x, np.log1p(plus / null), out=step[shapes:])
         step -= log
 
@@ -294,7 +294,7 @@ class SurgeBank:
         gain: Any = self._running_gain if missing is None else np.where(missing, 0.0, self._running_gain)
         # Never so few that a surge could not show above FEW: an hour of that is more than a rare series ever expects.
         few = FEW * self._minutes
-        most = 2.0 * p.mean + 6.0 * np.sqrt(p.mean * (1.0 + p.mean / p.size)) + max(2.0, few / 1.5)
+        most = 2.0 * p.mean + 6.0 * p.sd + max(2.0, few / 1.5)
         running += (np.minimum(x, most) - running) * gain
         np.maximum(running, 1e-9, out=running)
         usual += (p.mean - usual) * gain
@@ -302,7 +302,7 @@ class SurgeBank:
         watched = highest > WATCH
         if missing is not None:
             watched &= ~missing
-        picked = np.flatnonzero(watched)
+        picked = watched.nonzero()[0]
         before = back[picked]
         # A missing bucket says nothing, whatever the others do.
         back *= 0.0 if missing is None else missing
@@ -325,7 +325,7 @@ class SurgeBank:
         """Hands the bucket to the baseline, but for what is a surge."""
         minutes, hot = self._minutes, nats > HOT
         hot_minutes, _, running, usual = self._watch[:, rows]
-        if not hot.any() and missing is None and not hot_minutes.any():
+        if missing is None and not hot.any() and not hot_minutes.any():
             self._baseline.learn(p, rows, x, None, None, None)
             return
         present = np.ones(len(x), dtype=np.bool_) if missing is None else ~missing
@@ -344,27 +344,40 @@ class SurgeBank:
         warming: Flags = self._baseline["seen"] < 60.0 * self.rule.warming_hours
         return warming
 
-    def _scores(self, parts: _Parts, warming: Flags, *, learn: bool) -> Scores:
+    def _scores(self, part: _Part, warming: Flags, *, learn: bool) -> Scores:
         """The evidence of all rows: their own nats, what stays high, and what their siblings show."""
-        nats = parts.nats
+        nats, expected, size, onset = part
+        bounds = partial(interval, expected, size)
         if len(nats) == 0:
-            return Scores(nats, parts.expected, parts.low, parts.high, parts.onset, warming)
+            return Scores(nats, expected, bounds, onset, warming)
         score = nats.copy()
         if self._excess is not None:
             height = self._excess.height(slice(0, len(nats)))
             if height.max() > EXCESS_FLOOR:
                 score += EXCESS_GAIN * np.maximum(height - EXCESS_FLOOR, 0.0) * np.minimum(nats / EXCESS_NATS, 1.0)
-        if nats.max() > SIBLINGS_FROM:
-            low = np.minimum(nats, SIBLING_MOST)
-            others = np.maximum(*(_others(*group, low) for group in self._baseline.groups))
-            agreed = np.clip((others - SIBLINGS_FROM) / SIBLINGS_SPAN, 0.0, 1.0)
+        agreed = self._agreed(nats)
+        if agreed is not None:
             score += SIBLINGS * agreed * np.minimum(nats / SIBLINGS_NATS, 1.0)
         score = self._habit.temper(score)
         told = self._calibration.evidence(score)
         if learn:
             self._habit.learn(score)
             self._calibration.learn(told)
-        return Scores(told, parts.expected, parts.low, parts.high, parts.onset, warming)
+        return Scores(told, expected, bounds, onset, warming)
+
+    def _agreed(self, nats: Floats) -> Floats | None:
+        """How far the siblings of each row show a surge, 0 to 1; None where none of any row do."""
+        if nats.max() <= SIBLINGS_FROM:
+            return None
+        low = np.minimum(nats, SIBLING_MOST)
+        others: Floats | None = None
+        for group, members in self._baseline.groups:
+            total = exact_sums(group, low, len(members))
+            # No row's others come to more than all of its group do.
+            if (total > SIBLINGS_FROM * np.maximum(members - 1, SIBLINGS_LEAST)).any():
+                mean = _others(group, members, low, total)
+                others = mean if others is None else np.maximum(others, mean)
+        return None if others is None else np.clip((others - SIBLINGS_FROM) / SIBLINGS_SPAN, 0.0, 1.0)
 
     # ---- state
 
@@ -403,28 +416,31 @@ class SurgeBank:
         return bank
 
 
-class _Parts:
-    """What the rows of a bank say of a bucket, put together from its blocks."""
+class _Part(NamedTuple):
+    """What the rows of a block say of a bucket: nats, expected count, size of its distribution, onset."""
 
-    def __init__(self, rows: int) -> None:
-        self.nats, self.expected, self.low, self.high = np.zeros((4, rows))
-        self.onset: Ints = np.zeros(rows, dtype=np.int64)
-
-    def put(self, rows: slice, p: Prediction, fraction: float, nats: Floats) -> None:
-        """A block's part."""
-        expected = p.mean * fraction
-        self.nats[rows] = nats
-        self.expected[rows] = expected
-        self.low[rows], self.high[rows] = interval(expected, p.size)
+    nats: Floats
+    expected: Floats
+    size: Floats
+    onset: Ints
 
 
-def _others(group: Numbers, members: Ints, values: Floats) -> Floats:
+def _joined(parts: Sequence[_Part]) -> _Part:
+    """Blocks put together."""
+    if len(parts) == 1:
+        return parts[0]
+    if not parts:
+        return _Part(np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0, dtype=np.int64))
+    return _Part(*(np.concatenate(each) for each in zip(*parts, strict=True)))
+
+
+def _others(group: Numbers, members: Ints, values: Floats, total: Floats) -> Floats:
     """Mean of the values of the other rows of each row's group; 0 in groups too small to tell.
 
-    group: of each row; members: of each group.
+    group: of each row; members, total: number of rows and sum of values of each group.
     """
-    total, mine = exact_sums(group, values, len(members))[group], members[group]
-    return np.where(mine > SIBLINGS_LEAST, (total - values) / np.maximum(mine - 1, 1), 0.0)
+    mine = members[group]
+    return np.where(mine > SIBLINGS_LEAST, (total[group] - values) / np.maximum(mine - 1, 1), 0.0)
 
 
 def interval(mean: Floats, size: Floats) -> tuple[Floats, Floats]:

@@ -241,13 +241,14 @@ class Watch:
     def _peek(self, start: int, fraction: float, touched: NDArray[np.int64], at: int) -> list[SurgeRow]:
         """Early fire: the rows of an open bucket whose counts are steep."""
         # The last bucket's expectation is a good enough sieve; the bank has the last word.
-        touched = np.unique(touched)
         counts = self._partial[touched]
+        if counts.max() < EARLY_REPORTS:
+            return []
         steep = (counts >= EARLY_REPORTS) & (counts > 2 * (self._expected[touched] * fraction + 1))
         if not steep.any():
             return []
         scores = self.bank.peek(start, fraction, self._partial[: len(self.names)])
-        rows = touched[steep]
+        rows = np.unique(touched[steep])
         rows = rows[scores.evidence[rows] >= self._hot]
         self._hot_until[rows] = at + COOLING_MS
         return self._rows(rows.tolist(), scores, start, start, closed=False)
@@ -265,15 +266,18 @@ class Watch:
         hot = np.flatnonzero(hot_until > at)
         if self._observer is not None:
             self._observer.closed(self.bank, start, observed, scores, hot)
-        rows = self._rows(hot.tolist(), scores, start, start + self._bucket_ms, closed=True) if len(hot) else []
+        rows = self._rows(hot.tolist(), scores, start, start + self._bucket_ms, closed=True)
         observed[:] = 0
         return rows
 
     def _rows(self, picked: Sequence[int], scores: Scores, start: int, end: int, *, closed: bool) -> list[SurgeRow]:
         """What the judge is told of the picked rows, in order of series. end: where the last closed bucket ends, ms."""
-        told = []
+        told: list[SurgeRow] = []
+        if not picked:
+            return told
+        lows, highs = scores.bounds()
         for row in sorted(picked, key=self.bank.series.__getitem__):
-            expected, high = float(scores.expected[row]), float(scores.high[row])
+            expected, high = float(scores.expected[row]), float(highs[row])
             evidence = float(scores.evidence[row])
             # The judge adds up what it is told bucket by bucket: the hour before is news where a surge begins, and
             # where an incident may open.
@@ -290,7 +294,7 @@ class Watch:
                     closed,
                     int(self._partial[row]),
                     expected,
-                    float(scores.low[row]),
+                    float(lows[row]),
                     high,
                     bool(scores.warming[row]),
                     recent,

@@ -30,8 +30,7 @@ def scores(evidence: list[float]) -> Scores:
     return Scores(
         evidence=np.array(evidence, np.float64),
         expected=np.full(n, 4.0),
-        low=np.full(n, 1.0),
-        high=np.full(n, 8.0),
+        bounds=lambda: (np.full(n, 1.0), np.full(n, 8.0)),
         onset=np.zeros(n, np.int64),
         warming=np.zeros(n, np.bool_),
     )
