@@ -122,14 +122,16 @@ class Excerpt(msgspec.Struct, frozen=True, eq=False):
 class Recorder:
     """An observer of a run that keeps excerpts. The same run gives the same excerpts.
 
-    labels: known outages; for the first LABELS of them excerpts are kept whatever becomes of them.
+    labels: known outages; for the first LABELS of them excerpts are kept whatever becomes of them. ring_bytes: for the
+    buckets that just passed.
     Call `prune` now and then, and `finish` at the end; then ask.
     """
 
     def __init__(self, labels: Sequence[Label] = (), *, ring_bytes: int = RING_BYTES) -> None:
+        self.labels = labels[:LABELS]
         self._ring_bytes = ring_bytes
         self._labels: dict[str, list[tuple[int, Label]]] = {}
-        for index, label in enumerate(labels[:LABELS]):
+        for index, label in enumerate(self.labels):
             self._labels.setdefault(label.place[0], []).append((index, label))
         self._tracks: dict[Bank, _Track] = {}
         self._done: dict[Place, list[Excerpt]] = {}

@@ -23,6 +23,7 @@ from streams.backtest_result import Result, Run
 from streams.console import err, out, safe
 from streams.fault import Fault
 from streams.feed import STDIN, Feed, Record, by_partition
+from streams.processes import detections
 from streams.progress import reading, told
 from streams.settings import Settings
 from streams.tail import line, print_json
@@ -147,9 +148,12 @@ def _play(
     """Read the file to its end; say on stderr what became of the rows. take: called with each alert, encoded."""
     began = time.monotonic()
     rules = settings.rules()
-    pipeline = Pipeline(rules, None if look is None else look.recorder)
     alerts = 0
-    with reading(path, rules, stamp_ms) as (feed, pieces):
+    with (
+        reading(path, rules, stamp_ms) as (feed, pieces),
+        detections(rules, path, None if look is None else look.recorder) as where,
+    ):
+        pipeline = Pipeline(rules, where)
         for records in pieces:
             for partition, values in by_partition(records):
                 for value in pipeline.read(partition, values, [stamp_ms] * len(values)):
@@ -157,6 +161,9 @@ def _play(
                     take(value)
             if look is not None:
                 look.passed(records, pipeline.judged)
+        for value in pipeline.rest():
+            alerts += 1
+            take(value)
     became = told(feed.read, pipeline.rejected, time.monotonic() - began)
     err.print(f"{became}; {alerts:,} alert{'' if alerts == 1 else 's'}")
     return feed, pipeline

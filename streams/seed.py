@@ -13,13 +13,14 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 
 from detectors.alert import utc
 from detectors.counts import encode_position
-from detectors.pipeline import Learned, Pipeline
+from detectors.pipeline import Detections, Learned, Pipeline
 from detectors.report import Rejected, decode, time_ms
 from streams import cluster, state, topics
 from streams.console import out
 from streams.fault import Fault
 from streams.feed import Record, by_partition
 from streams.kafka import begin_offsets, client_options, end_offsets, records_of
+from streams.processes import detections
 from streams.progress import reading
 from streams.settings import Settings
 
@@ -77,12 +78,15 @@ def run(settings: Settings, path: str | Path, *, replace: bool, json_output: boo
     the fault says so.
     """
     began = time.monotonic()
-    history = _History(settings, path, asyncio.run(survey(settings, replace=replace)).waiting)
-    history.read()
-    # Reading took its time: what was true before may not be any more.
-    ground = asyncio.run(survey(settings, replace=replace))
-    history.refuse_overlap(ground.waiting)
-    state_bytes = asyncio.run(_write(settings, ground, history.pipeline.learned(ground.reports)))
+    waiting = asyncio.run(survey(settings, replace=replace)).waiting
+    with detections(settings.rules(), path) as where:
+        history = _History(settings, path, waiting, where)
+        history.read()
+        # Reading took its time: what was true before may not be any more.
+        ground = asyncio.run(survey(settings, replace=replace))
+        history.refuse_overlap(ground.waiting)
+        learned = history.pipeline.learned(ground.reports)
+    state_bytes = asyncio.run(_write(settings, ground, learned))
     outcome = history.outcome(state_bytes, time.monotonic() - began)
     if json_output:
         out.print(msgspec.json.encode(outcome).decode())
@@ -108,8 +112,8 @@ def _told(outcome: Outcome) -> Iterator[str]:
 class _History:
     """A file on its way through the pipeline."""
 
-    def __init__(self, settings: Settings, path: str | Path, waiting: list[int]) -> None:
-        self.pipeline = Pipeline(settings.rules())
+    def __init__(self, settings: Settings, path: str | Path, waiting: list[int], where: Detections) -> None:
+        self.pipeline = Pipeline(settings.rules(), where)
         self._rules = settings.rules()
         self._reports = topics.names(settings).reports
         self._path = path
@@ -130,6 +134,7 @@ class _History:
                 rejected = feed.rejected.total()
                 for partition, values in by_partition(records):
                     pipeline.read(partition, values, [start_ms] * len(values))
+        pipeline.rest()
         if self._last is None:
             reasons = ", ".join(f"{reason} {rows:,}" for reason, rows in sorted(pipeline.rejected.items()))
             raise SeedError(
@@ -175,8 +180,8 @@ class _History:
             read=self._rows,
             counted=self._rows - sum(rejected.values()),
             rejected=rejected,
-            series=pipeline.replay.series,
-            overflowed=pipeline.replay.overflowed,
+            series=pipeline.replay.detections.series,
+            overflowed=pipeline.replay.detections.overflowed,
             first=utc(first),
             last=utc(last),
             open_incidents=pipeline.open_incidents,

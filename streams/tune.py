@@ -16,6 +16,7 @@ from streams.console import err, out, safe, table
 from streams.fault import Fault
 from streams.feed import by_partition
 from streams.fields import shown as value_shown
+from streams.processes import detections
 from streams.progress import reading, told
 from streams.settings import DEFAULT_FILE, Loaded
 from streams.trade_chart import chart
@@ -81,12 +82,14 @@ def _replay(loaded: Loaded, path: str | Path) -> Found:
     start_ms = time.time_ns() // 1_000_000
     rules = loaded.settings.rules()
     trial = Trial(rules, thresholds(rules.incidents))
-    replay = Replay(trial.rules)
-    with reading(path, rules, start_ms) as (feed, pieces):
+    with reading(path, rules, start_ms) as (feed, pieces), detections(trial.rules, path) as where:
+        replay = Replay(trial.rules, where)
         for records in pieces:
             for partition, values in by_partition(records):
                 for surges in replay.read(partition, values, [start_ms] * len(values)):
                     trial.apply(surges)
+        for surges in replay.rest():
+            trial.apply(surges)
     err.print(told(feed.read, replay.rejected, time.monotonic() - began))
     return trial.found()
 

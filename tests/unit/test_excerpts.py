@@ -9,7 +9,7 @@ from detectors import excerpts
 from detectors.alert import decode
 from detectors.episodes import History
 from detectors.excerpts import AFTER, AROUND_LABEL, BEFORE, Excerpt, Recorder
-from detectors.pipeline import Pipeline
+from detectors.pipeline import Here, Pipeline
 from detectors.rules import Rules
 from detectors.series import Series
 from detectors.surge import Scores, SurgeBank, SurgeRule
@@ -212,7 +212,7 @@ def test_observed_run_gives_the_same_alerts_and_the_same_excerpts_each_time():
     stamp = DAY + 86_400_000
 
     def run(recorder: Recorder | None) -> list[bytes]:
-        pipeline = Pipeline(rules, recorder)
+        pipeline = Pipeline(rules, Here(rules, observer=recorder))
         alerts: list[bytes] = []
         for begin in range(0, max(map(len, feed.values())), 2000):
             for partition, values in feed.items():
