@@ -19,7 +19,7 @@ demo: setup
 	$(BIN)/groundswell demo
 
 test: setup
-	$(BIN)/python -m pytest tests detectors streams --numprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest tests detectors streams --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-kafka: setup
 	$(BIN)/python -m pytest tests/pipeline tests/kafka --broker kafka

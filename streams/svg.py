@@ -79,7 +79,7 @@ class Axis:
 
 
 class EvidenceAxis:
-    """From evidence to height, so that both what opens an incident and a hundred times that can be told: log(1 + e)."""
+    """From evidence to height: log(1 + e). What opens an incident shows, and so does what is far beyond it."""
 
     def __init__(self, peak: float, opens: float) -> None:
         self.top = math.log1p(max(peak, 1.5 * opens, 1.0)) * 1.1
