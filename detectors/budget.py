@@ -86,6 +86,11 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     high: float
 
     @property
+    def at_most(self) -> float:
+        """Pages a week, by what was counted or by what is to be expected: the budget has to allow for the larger."""
+        return max(self.per_week, self.pages / self.weeks if self.weeks else 0.0)
+
+    @property
     def keeps(self) -> bool:
         """The threshold is one to set."""
         return self.verdict in (Verdict.KEPT, Verdict.SPARE)

@@ -116,6 +116,16 @@ def test_budget_that_no_threshold_keeps_is_exceeded():
     assert (choice.verdict, choice.threshold) == (Verdict.EXCEEDED, 1000.0)
 
 
+def test_rate_of_a_budget_that_is_exceeded_is_more_than_the_budget():
+    """Counted are 3.25 a week where the tail, drawn through larger outages, says less than the budget of 2."""
+    marks = [*(5 + 0.02 * n for n in range(40)), *(15.5 + 0.001 * n for n in range(13))]
+
+    choice = choose(budget=2, weeks=4, thresholds=[1.0, 15.0], pages=[53, 13], marks=marks)
+
+    assert (choice.verdict, choice.threshold) == (Verdict.EXCEEDED, 15.0)
+    assert choice.per_week < 2 < choice.at_most == 13 / 4
+
+
 @pytest.mark.parametrize(("budget", "weeks"), [(2.0, 2.4), (50.0, 0.9), (0.1, 40.0), (2.0, 0.0)])
 def test_history_with_room_for_less_than_five_pages_or_of_less_than_a_week_is_short(budget, weeks):
     choice = choose(budget=budget, weeks=weeks, thresholds=[2.0, 4.0], pages=[9, 3], marks=[3.0] * 6 + [5.0] * 3)
