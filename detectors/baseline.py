@@ -121,8 +121,9 @@ class Baseline:
         self._keep_drift = float(np.exp(-self.minutes / DRIFT_MEMORY))
         self._slow_gain = float(-np.expm1(-self.minutes / SLOW_MEMORY))
         self._late_gain = float(-np.expm1(-self.minutes / LATE_MEMORY))
-        memories = (LEVEL_MEMORY, SPREAD_MEMORY, WANDER_MEMORY)
-        self._fading = np.repeat([*(self.minutes / memory for memory in memories), self._late_gain], 2)[:, None]
+        # Of SUMS from "noise" on.
+        fading = (self.minutes / SPREAD_MEMORY, self.minutes / WANDER_MEMORY, self._late_gain)
+        self._fading = np.repeat(fading, 2)[:, None]
         self._derive()
 
     # ---- rows
@@ -191,9 +192,7 @@ class Baseline:
         """What follows from the tables and is needed at each bucket."""
         self._weekly = bool((self._season.minutes >= WEEK_MINUTES).any())
         watched = self["seen"] + self["silent"]
-        youngest = float(watched.min(initial=np.inf))
-        self._young = youngest < max(TRUST_MINUTES, 5 * self.minutes)
-        self._aged = youngest >= LEVEL_MEMORY
+        self._young = bool((watched < max(TRUST_MINUTES, 5 * self.minutes)).any())
         self._look_at_day()
         self._ahead: tuple[int, Floats] | None = None
 
@@ -421,12 +420,9 @@ class Baseline:
         np.multiply(base, self._late_gain, out=target[7])
 
         sums = state[: len(SUMS)]
-        if self._aged:
-            target -= sums * self._fading
-        else:
-            watched = state[_AT["seen"]] + state[_AT["silent"]]
-            target[0:2] -= sums[0:2] * (b / np.minimum(np.maximum(watched, max(TRUST_MINUTES, b)), LEVEL_MEMORY))
-            target[2:] -= sums[2:] * self._fading[2:]
+        watched = state[_AT["seen"]] + state[_AT["silent"]]
+        target[0:2] -= sums[0:2] * (b / np.minimum(np.maximum(watched, max(TRUST_MINUTES, b)), LEVEL_MEMORY))
+        target[2:] -= sums[2:] * self._fading
         if weight is not None:
             target[0:4] *= weight
         if chase is not None:
@@ -471,7 +467,7 @@ class Baseline:
     def _fade(self, minutes: float, rows: slice, missing: Flags) -> None:
         """What is known of the rows that are missing grows old by `minutes`."""
         state = self._state[:, rows]
-        self._young, self._aged = True, False
+        self._young = True
         keep = np.where(missing, np.exp(-min(minutes / FADE_MEMORY, 50.0)), 1.0)
         for name in ("seen", "silent"):
             values = state[_AT[name]]

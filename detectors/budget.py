@@ -86,8 +86,8 @@ class Choice(msgspec.Struct, frozen=True, kw_only=True):
     high: float
 
     @property
-    def at_most(self) -> float:
-        """Pages a week, by what was counted or by what is to be expected: the budget has to allow for the larger."""
+    def larger(self) -> float:
+        """Pages a week as counted or as expected, whichever is more: what the budget has to allow for."""
         return max(self.per_week, self.pages / self.weeks if self.weeks else 0.0)
 
     @property

@@ -123,12 +123,15 @@ class Recorder:
     """An observer of a run that keeps excerpts. The same run gives the same excerpts.
 
     labels: known outages; for the first LABELS of them excerpts are kept whatever becomes of them. ring_bytes: for the
-    buckets that just passed.
+    buckets that just passed. most_running: excerpts that are being made at once, by default RUNNING.
     Call `prune` now and then, and `finish` at the end; then ask.
     """
 
-    def __init__(self, labels: Sequence[Label] = (), *, ring_bytes: int = RING_BYTES) -> None:
+    def __init__(
+        self, labels: Sequence[Label] = (), *, ring_bytes: int = RING_BYTES, most_running: int | None = None
+    ) -> None:
         self.labels = labels[:LABELS]
+        self.most_running = RUNNING if most_running is None else most_running
         self._ring_bytes = ring_bytes
         self._labels: dict[str, list[tuple[int, Label]]] = {}
         for index, label in enumerate(self.labels):
@@ -225,6 +228,10 @@ class Recorder:
                 if best is None or _part_of(excerpt, episode) > _part_of(best, episode):
                     shown[excerpt.series.source] = excerpt
         return sorted(shown.values(), key=lambda each: (-each.peak(episode.started, episode.until), each.series))
+
+    def of_labels(self) -> list[tuple[Excerpt, int]]:
+        """The excerpts of all labels, with the label's index."""
+        return [(excerpt, index) for index, excerpts in self._of_labels.items() for excerpt in excerpts]
 
     def of_label(self, index: int) -> list[Excerpt]:
         """The excerpts of a label, the most evidence first; none where no report of its place came in time."""
@@ -336,7 +343,7 @@ class _Track:
             running = self._hot.get(row)
             if running is not None:
                 running.last = self._pushed
-            elif self._recorder.running < RUNNING:
+            elif self._recorder.running < self._recorder.most_running:
                 first = max(self._since, self._pushed - self._length)
                 self._hot[row] = self._begin(row, first)
 
@@ -358,7 +365,7 @@ class _Track:
     def _follow_labels(self, start: int) -> None:
         while self._coming and self._coming[0][0] <= start:
             _, row, index, end = heappop(self._coming)
-            if end > start and self._recorder.running < RUNNING:
+            if end > start and self._recorder.running < self._recorder.most_running:
                 self._labelled[index, row] = (end, self._begin(row, self._pushed - 1))
         ended = [
             key

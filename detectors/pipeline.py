@@ -72,7 +72,11 @@ class Here:
         return [list(detection.take(message)) for detection, message in taken]
 
     def rest(self) -> list[SurgeRecord]:
-        return []
+        return [record for records in self.each_rest() for record in records]
+
+    def each_rest(self) -> list[list[SurgeRecord]]:
+        """As `rest`, partition by partition: nothing, since `take` gives all."""
+        return [[] for _ in self._detections]
 
     @property
     def series(self) -> int:
@@ -180,7 +184,8 @@ class Pipeline:
     def learned(self, starts: Sequence[int]) -> Learned:
         """What stages go on from that read what comes next in a log of its own, from `starts` of its partitions on.
 
-        The alerts that follow are those that reading on here had given. Call it last: the pipeline's own log is over.
+        The alerts that follow are those that reading on here had given. Call it last, after `rest`: the pipeline's own
+        log is over.
         """
         positions, detections = self.replay.learned(starts)
         return Learned(positions, detections, self._judge.to_state())

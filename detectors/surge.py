@@ -204,7 +204,7 @@ class SurgeBank:
             nats = c[lead, row - rows.start].astype(np.float64)
             began = self._onset[lead, row] * np.int64(self._bucket_ms)
             since = np.where(self._cusum[lead, row] > 0.0, began, start)
-            parts.append(_Part(nats, p.mean * fraction, p.size, np.where(nats > 0.0, since, 0)))
+            parts.append(_Part(nats, p.mean * fraction, p.size.copy(), np.where(nats > 0.0, since, 0)))
         return self._scores(_joined(parts), self._warming(), learn=False)
 
     def skip(self, start: int, until: int) -> None:

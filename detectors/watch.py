@@ -242,7 +242,7 @@ class Watch:
         """Early fire: the rows of an open bucket whose counts are steep."""
         # The last bucket's expectation is a good enough sieve; the bank has the last word.
         counts = self._partial[touched]
-        if counts.max() < EARLY_REPORTS:
+        if counts.max(initial=0) < EARLY_REPORTS:
             return []
         steep = (counts >= EARLY_REPORTS) & (counts > 2 * (self._expected[touched] * fraction + 1))
         if not steep.any():

@@ -6,21 +6,24 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
+from multiprocessing.context import SpawnProcess
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from detectors import counts, surges
 from detectors.counts import ChunkCounts
-from detectors.excerpts import RING_BYTES, Excerpt, Recorder
+from detectors.excerpts import RING_BYTES, RUNNING, Excerpt, Recorder
 from detectors.pipeline import Detections, Here
 from detectors.rules import Rules
 from detectors.surges import SurgeRecord
 from detectors.verification import Label
+from streams.fault import Fault
 
-#: Files smaller than this are through before processes have started: some four seconds of work.
+#: For smaller files a process costs more, a second or two to start, than it saves.
 LEAST_BYTES = 8 << 20
 #: ... compressed.
 LEAST_COMPRESSED = 1 << 20
@@ -64,7 +67,8 @@ class _Failed(NamedTuple):
 def detections(rules: Rules, path: str | Path, recorder: Recorder | None = None) -> Iterator[Detections]:
     """Where to detect the surges of a file: in processes where it is long and there are processors, else here.
 
-    recorder: is given the excerpts. Surges and excerpts are the same either way.
+    recorder: is given the excerpts. Surges are the same either way; so are excerpts while there is room for them all.
+    Fault, while it is in use, where a process ends.
     """
     number = min(rules.partitions, processors())
     if number < 2 or not _is_long(path):
@@ -78,7 +82,7 @@ def detections(rules: Rules, path: str | Path, recorder: Recorder | None = None)
 
 
 def processors() -> int:
-    """How many this process may use."""
+    """How many this process may use. A container's quota of time is not known here: more processes do no harm then."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -91,7 +95,7 @@ def _is_long(path: str | Path) -> bool:
 
 
 class Processes:
-    """Detection in `number` processes. RuntimeError where one of them fails.
+    """Detection in `number` processes. Fault where one of them ends, RuntimeError where it fails.
 
     It is one `take` behind, so that this process reads the file meanwhile.
     """
@@ -99,55 +103,52 @@ class Processes:
     def __init__(self, rules: Rules, number: int, recorder: Recorder | None) -> None:
         self._recorder = recorder
         self._pending = False
+        self._series = self._overflowed = 0
         self._partitions = [list(range(first, rules.partitions, number)) for first in range(number)]
         self._order = [partition for each in self._partitions for partition in each]
-        self._told: list[_Told] = []
         # Not a fork: this process has threads.
         context = multiprocessing.get_context("spawn")
         labels = None if recorder is None else recorder.labels
-        self._connections: list[Connection] = []
-        self._processes = []
-        for partitions in self._partitions:
-            mine, theirs = context.Pipe()
-            process = context.Process(target=_serve, args=(theirs, rules, partitions, labels, number), daemon=True)
-            process.start()
-            theirs.close()
-            self._connections.append(mine)
-            self._processes.append(process)
+        self._processes: list[tuple[SpawnProcess, Connection]] = []
+        try:
+            with _interrupts_ignored():
+                for partitions in self._partitions:
+                    mine, theirs = context.Pipe()
+                    process = context.Process(target=_serve, args=(theirs, rules, partitions, labels), daemon=True)
+                    process.start()
+                    theirs.close()
+                    self._processes.append((process, mine))
+        except BaseException:
+            self.close()
+            raise
 
     def take(self, messages: Sequence[ChunkCounts]) -> list[SurgeRecord]:
         before = self._collect()
-        for connection, partitions in zip(self._connections, self._partitions, strict=True):
-            self._send(connection, _Take([counts.encode(messages[partition]) for partition in partitions]))
-        self._pending = True
+        self._ask(*(_Take([counts.encode(messages[partition]) for partition in each]) for each in self._partitions))
         return before
 
     def rest(self) -> list[SurgeRecord]:
         last = self._collect()
-        for connection in self._connections:
-            self._send(connection, _Finish())
-        self._pending = True
+        self._ask(*(_Finish() for _ in self._partitions))
         return last + self._collect()
 
     @property
     def series(self) -> int:
-        return sum(each.series for each in self._told)
+        return self._series
 
     @property
     def overflowed(self) -> int:
-        return sum(each.overflowed for each in self._told)
+        return self._overflowed
 
     def learned(self, starts: Sequence[int]) -> list[bytes]:
-        for connection in self._connections:
-            self._send(connection, _Learned(starts))
-        states: list[bytes] = [state for connection in self._connections for state in self._receive(connection)]
-        return self._in_order(states)
+        assert not self._pending, "`rest` comes first"
+        self._ask(*(_Learned(starts) for _ in self._partitions))
+        return self._in_order([state for states in self._answers() for state in states])
 
     def close(self) -> None:
         """End the processes."""
-        for connection in self._connections:
+        for process, connection in self._processes:
             connection.close()
-        for process in self._processes:
             process.terminate()
             process.join()
 
@@ -155,52 +156,86 @@ class Processes:
         """What the processes answer to what they were sent last."""
         if not self._pending:
             return []
-        self._pending = False
-        self._told = [self._receive(connection) for connection in self._connections]
-        for told in self._told:
-            for excerpt, label in told.kept:
-                assert self._recorder is not None
-                self._recorder.keep(excerpt, label)
-        by_partition = self._in_order([each for told in self._told for each in told.surges])
-        return [surges.decode(record) for each in by_partition for record in each]
+        told: list[_Told] = self._answers()
+        self._series, self._overflowed = sum(each.series for each in told), sum(each.overflowed for each in told)
+        for excerpt, label in (kept for each in told for kept in each.kept):
+            assert self._recorder is not None
+            self._recorder.keep(excerpt, label)
+        by_partition = self._in_order([records for each in told for records in each.surges])
+        return [surges.decode(record) for records in by_partition for record in records]
 
     def _in_order(self, values: list[T]) -> list[T]:
         """Values process by process, in order of their partitions."""
-        return [value for _, value in sorted(zip(self._order, values, strict=False), key=lambda each: each[0])]
+        return [value for _, value in sorted(zip(self._order, values, strict=True), key=lambda each: each[0])]
 
-    def _send(self, connection: Connection, request: _Take | _Finish | _Learned) -> None:
-        try:
-            connection.send(request)
-        except OSError as error:
-            raise RuntimeError("a process of detection has ended; there may be too little memory") from error
+    def _ask(self, *requests: _Take | _Finish | _Learned) -> None:
+        """Send each process its request."""
+        for (process, connection), request in zip(self._processes, requests, strict=True):
+            try:
+                connection.send(request)
+            except OSError as error:
+                raise _ended(process) from error
+        self._pending = True
 
-    def _receive(self, connection: Connection) -> Any:
-        try:
-            answer = connection.recv()
-        except (OSError, EOFError) as error:
-            raise RuntimeError("a process of detection has ended; there may be too little memory") from error
-        if isinstance(answer, _Failed):
-            raise RuntimeError(f"detection failed in its process:\n{answer.trace}")
-        return answer
+    def _answers(self) -> list[Any]:
+        """What each process answers."""
+        self._pending = False
+        answers = []
+        for process, connection in self._processes:
+            try:
+                answer = connection.recv()
+            except (OSError, EOFError) as error:
+                raise _ended(process) from error
+            if isinstance(answer, _Failed):
+                raise RuntimeError(f"detection failed in its process:\n{answer.trace}")
+            answers.append(answer)
+        return answers
+
+
+def _ended(process: SpawnProcess) -> Fault:
+    process.join(5)
+    code = process.exitcode
+    why = "It was killed, as it happens where memory runs out." if code == -signal.SIGKILL else ""
+    return Fault(f"a process of detection ended, exit code {code}", why, "Try again with more memory.")
+
+
+@contextlib.contextmanager
+def _interrupts_ignored() -> Iterator[None]:
+    """Ctrl-C goes to all processes of a terminal; those that start here inherit that they ignore it: we end them."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class _Collector(Recorder):
-    """A recorder that hands on what comes to its end."""
+    """A recorder that hands on what comes to its end, of labels at the end of all: of those few are kept."""
 
-    def __init__(self, labels: Sequence[Label], ring_bytes: int) -> None:
-        super().__init__(labels, ring_bytes=ring_bytes)
-        self.kept: list[Kept] = []
+    def __init__(self, labels: Sequence[Label], share: float) -> None:
+        """share: of what a recorder may take, as that of a whole run shall take no more."""
+        super().__init__(labels, ring_bytes=int(share * RING_BYTES), most_running=max(1, int(share * RUNNING)))
+        self._kept: list[Kept] = []
 
     def keep(self, excerpt: Excerpt, label: int | None) -> None:
-        self.kept.append((excerpt, label))
+        if label is None:
+            self._kept.append((excerpt, None))
+        else:
+            super().keep(excerpt, label)
+
+    def hand_on(self) -> list[Kept]:
+        """What came to its end since the last call."""
+        kept, self._kept = self._kept, []
+        return kept
 
 
-def _serve(
-    connection: Connection, rules: Rules, partitions: list[int], labels: Sequence[Label] | None, number: int
-) -> None:
+def _serve(connection: Connection, rules: Rules, partitions: list[int], labels: Sequence[Label] | None) -> None:
     """A process: detect what comes, until the other end is closed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # who asked for it ends us
-    collector = None if labels is None else _Collector(labels, RING_BYTES // number)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Windows inherits nothing
+    collector = None if labels is None else _Collector(labels, len(partitions) / rules.partitions)
     here = Here(rules, partitions, collector)
     with contextlib.suppress(EOFError, OSError):
         while True:
@@ -216,13 +251,14 @@ def _serve(
 def _answer(here: Here, collector: _Collector | None, request: _Take | _Finish | _Learned) -> _Told | list[bytes]:
     if isinstance(request, _Learned):
         return here.learned(request.starts)
-    told: list[list[bytes]] = []
-    if isinstance(request, _Take):
-        found = here.each([counts.decode_counts(message) for message in request.messages])
-        told = [[surges.encode(record) for record in each] for each in found]
-    elif collector is not None:
-        collector.finish()
     kept: list[Kept] = []
+    if isinstance(request, _Take):
+        records = here.each([counts.decode_counts(message) for message in request.messages])
+    else:
+        records = here.each_rest()
+        if collector is not None:
+            collector.finish()
+            kept += collector.of_labels()
     if collector is not None:
-        kept, collector.kept = collector.kept, []
-    return _Told(told, kept, here.series, here.overflowed)
+        kept += collector.hand_on()
+    return _Told([[surges.encode(record) for record in each] for each in records], kept, here.series, here.overflowed)

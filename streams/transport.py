@@ -90,7 +90,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
     async def _fetch_records(
         self,
         consumer: Any,
-        active_partitions: set[TP],
+        active_partitions: set[TP] | None,
         timeout: float | None = None,  # noqa: ASYNC109 (Faust's signature)
         max_records: int | None = None,
     ) -> dict[TP, list[Any]]:
@@ -100,9 +100,11 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         partitions, changelogs included, that recovery has just sought to their beginning: it would wait for good.
         """
         records: dict[TP, list[Any]] = await super()._fetch_records(consumer, active_partitions, timeout, max_records)
-        # No await from here on: whoever seeks does it in this thread, too, either before the fetch or after this.
-        due = active_partitions if self.consumer.flow_active else ()
-        for tp in [tp for tp in records if tp not in due]:
+        # No await from here on: whoever seeks (recovery, and `seek_all`) does it in this thread, too, either before the
+        # fetch or after this. None stands for all partitions.
+        if not self.consumer.flow_active:
+            active_partitions = set()
+        for tp in [tp for tp in records if active_partitions is not None and tp not in active_partitions]:
             batch = records.pop(tp)
             if tp in consumer.assignment():
                 consumer.seek(tp, batch[0].offset)
@@ -141,7 +143,7 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
         if records is None or self.should_stop:
             return
         if not self.flow_active:
-            return  # a rebalance began in the moment of the hand-over, and ends with a seek
+            return  # a rebalance began in the moment of the hand-over; it makes all positions anew
         mine = {tp: records.pop(tp) for tp in list(records) if tp.topic in self.transport.stages}
         if epoch is None or epoch != self.epoch:
             # Faust lets records flow before its rebalance is over. Whether these are from before or after the seek

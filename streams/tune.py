@@ -115,8 +115,8 @@ def _no_answer(choice: Choice, budget: float) -> TuneError | None:
         case Verdict.EXCEEDED:
             return TuneError(
                 f"no threshold keeps {_pages(budget)} a week",
-                f"Even at open_at = {choice.threshold:g} there are {_rate(choice.at_most)}: outages that no threshold"
-                " takes for chance.",
+                f"Even at open_at = {choice.threshold:g} there are {choice.larger:.3g} pages a week: outages that no"
+                " threshold takes for chance.",
                 "Raise the budget, or incidents.error_excess and error_ratio: what is less wakes nobody.",
             )
     return None

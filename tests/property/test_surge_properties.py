@@ -54,7 +54,10 @@ def test_numbers_stay_finite_whatever_comes(before, away, after, bucket):
         bank.skip(end, back)
         for row in after:
             part = bank.peek(back, 0.5, np.array(row, dtype=np.int64))
+            as_seen = part.bounds()
             scores = bank.close(back, np.array(row, dtype=np.int64))
+            # What is worked out when it is asked for is of then all the same.
+            assert np.array_equal(part.bounds(), as_seen)
             for one in (part, scores):
                 low, high = one.bounds()
                 for values in (one.evidence, one.expected, low, high):

@@ -123,7 +123,7 @@ def test_rate_of_a_budget_that_is_exceeded_is_more_than_the_budget():
     choice = choose(budget=2, weeks=4, thresholds=[1.0, 15.0], pages=[53, 13], marks=marks)
 
     assert (choice.verdict, choice.threshold) == (Verdict.EXCEEDED, 15.0)
-    assert choice.per_week < 2 < choice.at_most == 13 / 4
+    assert choice.per_week < 2 < choice.larger == 13 / 4
 
 
 @pytest.mark.parametrize(("budget", "weeks"), [(2.0, 2.4), (50.0, 0.9), (0.1, 40.0), (2.0, 0.0)])

@@ -12,6 +12,7 @@ from detectors.excerpts import Recorder
 from detectors.pipeline import Detections, Here, Learned, Pipeline
 from detectors.rules import Rules
 from streams import processes
+from streams.fault import Fault
 from streams.processes import Processes
 from tests.made_episodes import DAY, known
 from tests.pipeline.feeds import outage
@@ -79,9 +80,9 @@ def test_what_goes_wrong_in_a_process_is_told_here():
 def test_a_process_that_ends_is_told_here():
     several = Processes(RULES, 2, None)
     try:
-        several._processes[1].kill()
-        several._processes[1].join()
-        with pytest.raises(RuntimeError, match="has ended"):
+        several._processes[1][0].kill()
+        several._processes[1][0].join()
+        with pytest.raises(Fault, match=r"exit code -9\. It was killed"):
             several.rest()
     finally:
         several.close()
