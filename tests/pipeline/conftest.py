@@ -17,7 +17,7 @@ def stage(tmp_path: Path, broker: str, embedded: bool) -> harness.Stage:
     return harness.Stage(tmp_path, broker, embedded)
 
 
-@pytest_asyncio.fixture(scope="session", loop_scope="session")
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def runs(tmp_path_factory: pytest.TempPathFactory, broker: str, embedded: bool) -> Runs:
     """The same feed through workers left in peace, killed, and regrouped."""
     return await run_all(harness.Stage(tmp_path_factory.mktemp("runs"), broker, embedded))

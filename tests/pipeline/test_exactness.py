@@ -1,4 +1,4 @@
-"""A worker that is killed changes nothing: counts, alerts and dead letters are those of an undisturbed run."""
+"""Workers that are killed, come and go change nothing: counts, alerts and dead letters are those of a calm run."""
 
 from __future__ import annotations
 
@@ -35,3 +35,11 @@ def test_run_killed_three_times_ends_as_the_undisturbed_run(runs: Runs) -> None:
     assert killed.counts == undisturbed.counts
     assert killed.alerts == undisturbed.alerts
     assert killed.dead_letters == undisturbed.dead_letters
+
+
+def test_run_by_two_workers_then_one_then_three_ends_as_the_undisturbed_run(runs: Runs) -> None:
+    undisturbed, regrouped = given(runs.undisturbed), given(runs.regrouped)
+
+    assert regrouped.counts == undisturbed.counts
+    assert regrouped.alerts == undisturbed.alerts
+    assert regrouped.dead_letters == undisturbed.dead_letters
