@@ -49,7 +49,8 @@ async def _process(port: int | None, host: str) -> AsyncIterator[tuple[str, subp
             await _answering(process, address, log)
             yield address, process
         finally:
-            await child.stop(process)
+            # Nothing of it is kept. With clients still connected it now and then never ends by itself.
+            await child.stop(process, grace_seconds=1.0)
 
 
 def _free(host: str, port: int | None) -> int:

@@ -64,7 +64,8 @@ def test_ctrl_c_ends_the_demo_cleanly_with_all_its_processes(tmp_path):
 
     process.send_signal(signal.SIGINT)
 
-    assert process.wait(20) == 0
+    # A second or two where nothing else runs; beside all other tests' workers it took more than twenty once.
+    assert process.wait(60) == 0
     assert len(children) == 2, "broker and worker"
     deadline = time.monotonic() + 10
     while any(Path(f"/proc/{child}").exists() for child in children):
