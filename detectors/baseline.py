@@ -316,7 +316,7 @@ class Baseline:
         doubt *= 0.4
         null = np.exp(doubt)
         null *= mean
-        size = state[_AT["size"]]
+        size = state[_AT["size"]].copy()  # the tables change in place, a prediction does not
         over = mean / size
         over += 1.0
         sd = mean * over

@@ -72,11 +72,7 @@ class Here:
         return [list(detection.take(message)) for detection, message in taken]
 
     def rest(self) -> list[SurgeRecord]:
-        return [record for records in self.each_rest() for record in records]
-
-    def each_rest(self) -> list[list[SurgeRecord]]:
-        """As `rest`, partition by partition: nothing, since `take` gives all."""
-        return [[] for _ in self._detections]
+        return []
 
     @property
     def series(self) -> int:

@@ -178,7 +178,7 @@ class SurgeBank:
                 excess.take(rows, x, baseline.slow(p, rows), missing)
             onset = self._onset[lead, np.arange(rows.start, rows.stop)] * np.int64(self._bucket_ms)
             onset[nats <= 0.0] = 0
-            parts.append(_Part(nats, p.mean, p.size.copy(), onset))
+            parts.append(_Part(nats, p.mean, p.size, onset))
             told = baseline.holiday(p, rows, x, missing)
             if told is not None:
                 holiday = told if holiday is None else holiday + told
@@ -204,7 +204,7 @@ class SurgeBank:
             nats = c[lead, row - rows.start].astype(np.float64)
             began = self._onset[lead, row] * np.int64(self._bucket_ms)
             since = np.where(self._cusum[lead, row] > 0.0, began, start)
-            parts.append(_Part(nats, p.mean * fraction, p.size.copy(), np.where(nats > 0.0, since, 0)))
+            parts.append(_Part(nats, p.mean * fraction, p.size, np.where(nats > 0.0, since, 0)))
         return self._scores(_joined(parts), self._warming(), learn=False)
 
     def skip(self, start: int, until: int) -> None:

@@ -49,9 +49,9 @@ class _Learned(NamedTuple):
 
 
 class _Told(NamedTuple):
-    """What a process answers. surges: by message, encoded. kept: excerpts that came to their end, of which label."""
+    """What a process answers. surges: by partition, encoded. kept: excerpts that came to their end, of which label."""
 
-    surges: list[list[bytes]]
+    surges: dict[int, list[bytes]]
     kept: list[Kept]
     series: int
     overflowed: int
@@ -105,7 +105,6 @@ class Processes:
         self._pending = False
         self._series = self._overflowed = 0
         self._partitions = [list(range(first, rules.partitions, number)) for first in range(number)]
-        self._order = [partition for each in self._partitions for partition in each]
         # Not a fork: this process has threads.
         context = multiprocessing.get_context("spawn")
         labels = None if recorder is None else recorder.labels
@@ -143,7 +142,7 @@ class Processes:
     def learned(self, starts: Sequence[int]) -> list[bytes]:
         assert not self._pending, "`rest` comes first"
         self._ask(*(_Learned(starts) for _ in self._partitions))
-        return self._in_order([state for states in self._answers() for state in states])
+        return _in_order(self._answers())
 
     def close(self) -> None:
         """End the processes."""
@@ -161,12 +160,8 @@ class Processes:
         for excerpt, label in (kept for each in told for kept in each.kept):
             assert self._recorder is not None
             self._recorder.keep(excerpt, label)
-        by_partition = self._in_order([records for each in told for records in each.surges])
+        by_partition = _in_order([each.surges for each in told])
         return [surges.decode(record) for records in by_partition for record in records]
-
-    def _in_order(self, values: list[T]) -> list[T]:
-        """Values process by process, in order of their partitions."""
-        return [value for _, value in sorted(zip(self._order, values, strict=True), key=lambda each: each[0])]
 
     def _ask(self, *requests: _Take | _Finish | _Learned) -> None:
         """Send each process its request."""
@@ -190,6 +185,11 @@ class Processes:
                 raise RuntimeError(f"detection failed in its process:\n{answer.trace}")
             answers.append(answer)
         return answers
+
+
+def _in_order(answers: list[dict[int, T]]) -> list[T]:
+    """What the processes say of their partitions, in order of these."""
+    return [value for _, value in sorted((pair for each in answers for pair in each.items()), key=lambda pair: pair[0])]
 
 
 def _ended(process: SpawnProcess) -> Fault:
@@ -240,25 +240,28 @@ def _serve(connection: Connection, rules: Rules, partitions: list[int], labels: 
     with contextlib.suppress(EOFError, OSError):
         while True:
             request = connection.recv()
-            answer: _Told | list[bytes] | _Failed
+            answer: _Told | dict[int, bytes] | _Failed
             try:
-                answer = _answer(here, collector, request)
+                answer = _answer(here, partitions, collector, request)
             except Exception:
                 answer = _Failed(traceback.format_exc())
             connection.send(answer)
 
 
-def _answer(here: Here, collector: _Collector | None, request: _Take | _Finish | _Learned) -> _Told | list[bytes]:
-    if isinstance(request, _Learned):
-        return here.learned(request.starts)
+def _answer(
+    here: Here, partitions: list[int], collector: _Collector | None, request: _Take | _Finish | _Learned
+) -> _Told | dict[int, bytes]:
+    told: dict[int, list[bytes]] = {}
     kept: list[Kept] = []
-    if isinstance(request, _Take):
-        records = here.each([counts.decode_counts(message) for message in request.messages])
-    else:
-        records = here.each_rest()
-        if collector is not None:
+    match request:
+        case _Learned(starts):
+            return dict(zip(partitions, here.learned(starts), strict=True))
+        case _Take(messages):
+            found = here.each([counts.decode_counts(message) for message in messages])
+            told = {n: [surges.encode(each) for each in records] for n, records in zip(partitions, found, strict=True)}
+        case _Finish() if collector is not None:
             collector.finish()
             kept += collector.of_labels()
     if collector is not None:
         kept += collector.hand_on()
-    return _Told([[surges.encode(record) for record in each] for each in records], kept, here.series, here.overflowed)
+    return _Told(told, kept, here.series, here.overflowed)
