@@ -22,7 +22,7 @@ from streams import labels
 from streams.backtest_result import Result, Run
 from streams.console import err, out, safe
 from streams.fault import Fault
-from streams.feed import STDIN, Feed, Record, by_partition
+from streams.feed import STDIN, Feed, Record, play
 from streams.processes import detections
 from streams.progress import reading, told
 from streams.settings import Settings
@@ -154,16 +154,12 @@ def _play(
         detections(rules, path, None if look is None else look.recorder) as where,
     ):
         pipeline = Pipeline(rules, where)
-        for records in pieces:
-            for partition, values in by_partition(records):
-                for value in pipeline.read(partition, values, [stamp_ms] * len(values)):
-                    alerts += 1
-                    take(value)
+        for records, values in play(pieces, pipeline, stamp_ms):
+            alerts += len(values)
+            for value in values:
+                take(value)
             if look is not None:
                 look.passed(records, pipeline.judged)
-        for value in pipeline.rest():
-            alerts += 1
-            take(value)
     became = told(feed.read, pipeline.rejected, time.monotonic() - began)
     err.print(f"{became}; {alerts:,} alert{'' if alerts == 1 else 's'}")
     return feed, pipeline

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Self
+from typing import Protocol, Self, TypeVar
 from zlib import crc32
 
 import msgspec
@@ -17,13 +17,15 @@ from detectors.rules import Rules
 from detectors.watermark import NEVER
 from streams.rows import STDIN, FeedError, Rows
 
-__all__ = ["STDIN", "Feed", "FeedError", "Record", "by_partition", "plan"]
+__all__ = ["STDIN", "Feed", "FeedError", "Record", "plan", "play"]
 
 #: A partition that had no row for so long gets a heartbeat: the usual bucket. With less, the heartbeats of a sparse
 #: feed outnumber its rows; with more, `send --speed` shows alerts late.
 HEARTBEAT_MS = 60_000
 
 _encode = msgspec.json.Encoder().encode
+
+T = TypeVar("T")
 
 
 class Record(msgspec.Struct, frozen=True, gc=False):
@@ -128,12 +130,30 @@ class Feed:
         return [Record(partition, value, self._largest, heartbeat=True) for partition in lagging]
 
 
-def by_partition(records: Iterable[Record]) -> list[tuple[int, list[bytes]]]:
-    """The values that go to each partition, in order of partition."""
-    values: dict[int, list[bytes]] = {}
-    for record in records:
-        values.setdefault(record.partition, []).append(record.value)
-    return sorted(values.items())
+class Stages(Protocol[T]):
+    """What takes records in, a partition's at a time, as `detectors.pipeline` has them."""
+
+    def read(self, partition: int, values: Sequence[bytes], stamps: Sequence[int]) -> list[T]:
+        """The next records of a partition; what follows from them or from earlier ones."""
+
+    def rest(self) -> list[T]:
+        """What follows that `read` did not give."""
+
+
+def play(pieces: Iterable[list[Record]], stages: Stages[T], stamp_ms: int) -> Iterator[tuple[list[Record], list[T]]]:
+    """Let stages read a feed: the records of each piece and what followed from them, at last none and the rest.
+
+    stamp_ms: time of all records.
+    """
+    for records in pieces:
+        values: dict[int, list[bytes]] = {}
+        for record in records:
+            values.setdefault(record.partition, []).append(record.value)
+        followed: list[T] = []
+        for partition, theirs in sorted(values.items()):
+            followed += stages.read(partition, theirs, [stamp_ms] * len(theirs))
+        yield records, followed
+    yield [], stages.rest()
 
 
 def plan(

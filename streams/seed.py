@@ -18,7 +18,7 @@ from detectors.report import Rejected, decode, time_ms
 from streams import cluster, state, topics
 from streams.console import out
 from streams.fault import Fault
-from streams.feed import Record, by_partition
+from streams.feed import Record, play
 from streams.kafka import begin_offsets, client_options, end_offsets, records_of
 from streams.processes import detections
 from streams.progress import reading
@@ -128,13 +128,10 @@ class _History:
         rules, pipeline = self._rules, self.pipeline
         with reading(self._path, rules, start_ms) as (feed, pieces):
             rejected = 0
-            for records in pieces:
+            for records, _ in play(pieces, pipeline, start_ms):
                 self._rows = feed.read
                 self._look_at(records, feed.rejected.total() - rejected)
                 rejected = feed.rejected.total()
-                for partition, values in by_partition(records):
-                    pipeline.read(partition, values, [start_ms] * len(values))
-        pipeline.rest()
         if self._last is None:
             reasons = ", ".join(f"{reason} {rows:,}" for reason, rows in sorted(pipeline.rejected.items()))
             raise SeedError(

@@ -14,7 +14,7 @@ from detectors.trial import Found, Trade, Trial, thresholds
 from streams import settings_file
 from streams.console import err, out, safe, table
 from streams.fault import Fault
-from streams.feed import by_partition
+from streams.feed import play
 from streams.fields import shown as value_shown
 from streams.processes import detections
 from streams.progress import reading, told
@@ -84,12 +84,9 @@ def _replay(loaded: Loaded, path: str | Path) -> Found:
     trial = Trial(rules, thresholds(rules.incidents))
     with reading(path, rules, start_ms) as (feed, pieces), detections(trial.rules, path) as where:
         replay = Replay(trial.rules, where)
-        for records in pieces:
-            for partition, values in by_partition(records):
-                for surges in replay.read(partition, values, [start_ms] * len(values)):
-                    trial.apply(surges)
-        for surges in replay.rest():
-            trial.apply(surges)
+        for _, surges in play(pieces, replay, start_ms):
+            for each in surges:
+                trial.apply(each)
     err.print(told(feed.read, replay.rejected, time.monotonic() - began))
     return trial.found()
 
