@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import enum
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 from msgspec import Meta
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -29,6 +29,16 @@ class Severity(enum.StrEnum):
     WARNING = "warning"
     ERROR = "error"
     CRITICAL = "critical"
+
+
+class Kind(enum.StrEnum):
+    """What an incident spans: where to look for what broke."""
+
+    SERIES = "series"
+    SERVICE = "service"
+    REGION = "region"
+    GLOBAL = "global"
+    FEED = "feed"
 
 
 #: What wakes somebody. The others are for the screen.
@@ -59,10 +69,10 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     sequence: Annotated[int, Meta(ge=1, description="1, 2, 3 … within the incident; a repeat has the same bytes")]
     episode: Annotated[int, Meta(ge=1, description="counts how often the incident came back")]
     state: State
-    kind: Annotated[Literal["series"], Meta(description="what the incident spans")] = "series"
+    kind: Annotated[Kind, Meta(description="what the incident spans")]
     sources: Annotated[list[str], Meta(description="the feeds that show it, sorted")]
-    service: str
-    region: Annotated[str, Meta(description="'' where the reports do not say")]
+    service: Annotated[str | None, Meta(description="null where it spans all services")]
+    region: Annotated[str | None, Meta(description="null where it spans all regions; '' where the reports do not say")]
     severity: Severity
     parent: Annotated[str | None, Meta(description="id of the incident that explains this one")] = None
     started_at: Annotated[Time, Meta(description="estimated onset")]
@@ -106,6 +116,15 @@ class Pager:
         return True
 
 
+def six_digits(value: float) -> float:
+    """`value` with six significant digits, as all floats in alerts are.
+
+    >>> six_digits(4.23456789), six_digits(12345678.9)
+    (4.23457, 12345700.0)
+    """
+    return float(f"{value:.6g}")
+
+
 def utc(ms: int) -> str:
     """RFC 3339 text of a time in milliseconds since 1970, with milliseconds only where it has some.
 
@@ -135,7 +154,7 @@ def headers(alert: Alert) -> list[tuple[str, bytes]]:
         "ce_id": f"{alert.id}.{alert.sequence}",
         "ce_source": "/groundswell",
         "ce_type": f"io.github.groundswell.incident.{alert.state.value}.v{alert.schema_version}",
-        "ce_subject": _place(alert.service, alert.region),
+        "ce_subject": _place(alert.service or "", alert.region or ""),
         "ce_time": alert.updated_at,
         "content-type": "application/json",
     }

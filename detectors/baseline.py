@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from detectors.arrays import Flags, Floats, Ints, Numbers, exact_sums, grown
 from detectors.holiday import Holiday
 from detectors.local_time import DAY_MS, local_ms
+from detectors.rollup import is_rollup, siblings
 from detectors.season import DAY_MINUTES, OWN_PRIOR, Factors, Season
 from detectors.series import Series
 
@@ -116,6 +117,7 @@ class Baseline:
         self.gaps = False  # does a row have a backlog?
         self._season = Season(bucket_seconds, zones)
         self._holiday = Holiday()
+        self._rollup: Flags = np.zeros(0, np.bool_)
         self._weekly = False  # is a service known for a week, so that its days can be compared?
         self._state: Floats = np.zeros((len(FIELDS), 0))
         self._keep_drift = float(np.exp(-self.minutes / DRIFT_MEMORY))
@@ -137,6 +139,8 @@ class Baseline:
         np.maximum.at(watched, season.service, self["seen"])
         season.add(series)
         self._holiday.add(len(season.zones))
+        wide = np.array([is_rollup(one.service, one.region) for one in series], np.bool_)
+        self._rollup = np.concatenate([self._rollup, wide])
         self._state = grown(self._state, rows)
         self.rows = rows
 
@@ -173,7 +177,8 @@ class Baseline:
         shares = exact_sums(season.region, share, len(season.regions))
         shares /= season.region_members
         for place, one in enumerate(series):
-            service, region = season.services.get(one.service), season.regions.get(one.region)
+            names = siblings(one)
+            service, region = season.services.get(names[0]), season.regions.get(names[1])
             if service is not None and region is not None:
                 rates[place] = mean[service] * np.exp(shares[region])
         return rates
@@ -443,9 +448,9 @@ class Baseline:
         if not self._weekly:
             return None
         season = self._season
-        ratio = self["ratio"][rows]
-        if missing is not None:
-            ratio = np.where(missing, 0.0, ratio)
+        # What a roll-up has to say, the series that it sums up have said.
+        mute = self._rollup[rows] if missing is None else self._rollup[rows] | missing
+        ratio = np.where(mute, 0.0, self["ratio"][rows])
         zone = season.zone[rows]
         return self._holiday.weigh(zone, x, p.mean, ratio, self._share[zone], self.minutes)
 

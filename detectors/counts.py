@@ -14,6 +14,7 @@ from msgspec import Meta
 
 from detectors.local_time import HOUR_MS
 from detectors.report import Reason, Rejected, Report, decode, identify, parse, time_ms
+from detectors.rollup import ALL
 from detectors.rules import Rules
 from detectors.series import Names, Series, partition_of
 from detectors.watermark import NEVER, Watermark
@@ -50,8 +51,11 @@ class ChunkCounts(msgspec.Struct, frozen=True, array_like=True):
     start, upto: the chunk's first offset; the offset after the last one that is in here.
     watermark: of the input partition, ms; NEVER while it had no record.
     hours: hours since 1970 that any report of the chunk fell into, also those counted elsewhere.
+    alive: by source, of each of its buckets (number since 1970) with a report, also one counted elsewhere, the last
+    tick (number since 1970) with one.
     series, names: what is counted; names has the spellings of a series, a series may come once for each.
     rows: index into series; ticks: number of the tick since 1970 (in its source's ticks); counts: reports.
+    The partition of service `*` gets the sums over all services of each region, too.
     """
 
     partition: int
@@ -60,6 +64,7 @@ class ChunkCounts(msgspec.Struct, frozen=True, array_like=True):
     upto: int
     watermark: int
     hours: list[int]
+    alive: dict[str, list[tuple[int, int]]]
     series: list[Series]
     names: list[Names]
     rows: list[int]
@@ -88,16 +93,17 @@ decode_position = msgspec.msgpack.Decoder(Position).decode
 class _Spelling:
     """A series as some reports spell it."""
 
-    __slots__ = ("bytes", "key", "lateness_ms", "names", "partition", "series", "tick_ms")
+    __slots__ = ("bytes", "everywhere", "key", "lateness_ms", "names", "partition", "series", "tick_ms", "ticks")
 
     def __init__(self, key: int, series: Series, names: Names, rules: Rules) -> None:
         rule = rules.source(series.source)
         self.key = key << _TICK_BITS
         self.series = series
         self.names = names
-        self.tick_ms = rule.tick_ms
+        self.tick_ms, self.ticks = rule.tick_ms, rule.ticks
         self.lateness_ms = rule.lateness_ms
         self.partition = partition_of(series.service, rules.partitions)
+        self.everywhere = Series(series.source, ALL, series.region), Names(ALL, names.region)
         self.bytes = sum(len(name.encode()) for name in (*msgspec.structs.astuple(series), names.service, names.region))
 
 
@@ -144,6 +150,7 @@ class PartitionCounter:
         self._counts: dict[int, int] = {}
         self._used: dict[int, _Spelling] = {}
         self._hours: set[int] = set()
+        self._beats: dict[tuple[str, int], int] = {}
         self._name_bytes = 0
 
     @property
@@ -230,6 +237,8 @@ class PartitionCounter:
                         if self._name_bytes >= CHUNK_NAME_BYTES:
                             index += 1
                             break
+            else:
+                self._beat(spelling, ms // spelling.tick_ms)
         else:
             index = len(records)
         self.upto = upto
@@ -240,6 +249,12 @@ class PartitionCounter:
             mark.live = newest_lag <= skew_ms
         return index, rejected
 
+    def _beat(self, spelling: _Spelling, tick: int) -> None:
+        """A source was heard of in a tick."""
+        key = spelling.series.source, tick // spelling.ticks
+        if tick > self._beats.get(key, NEVER):
+            self._beats[key] = tick
+
     def messages(self) -> list[ChunkCounts]:
         """The counts of the chunk so far: a message for each partition of `report-counts`, in order."""
         partitions = self._rules.partitions
@@ -248,22 +263,40 @@ class PartitionCounter:
             ([], [], [], [], []) for _ in range(partitions)
         ]
         index: dict[int, int] = {}
+        regions: dict[tuple[Series, Names], int] = {}
+        region_of: dict[int, int] = {}
         for key, spelling in self._used.items():
             table = tables[spelling.partition]
             index[key] = len(table[0])
             table[0].append(spelling.series)
             table[1].append(spelling.names)
+            region_of[key] = regions.setdefault(spelling.everywhere, len(regions))
+        sums: dict[tuple[int, int], int] = {}
         for key, count in self._counts.items():
             tick = key & _TICK_MASK
             spelling_key = key - tick
-            _, _, rows, ticks, counts = tables[self._used[spelling_key].partition]
+            spelling = self._used[spelling_key]
+            self._beat(spelling, tick)
+            _, _, rows, ticks, counts = tables[spelling.partition]
             rows.append(index[spelling_key])
             ticks.append(tick)
             counts.append(count)
-        event = self.watermark.event
+            everywhere = region_of[spelling_key], tick
+            sums[everywhere] = sums.get(everywhere, 0) + count
+        series, names, rows, ticks, counts = tables[partition_of(ALL, partitions)]
+        first = len(series)
+        series.extend(each for each, _ in regions)
+        names.extend(each for _, each in regions)
+        for (region, tick), count in sums.items():
+            rows.append(first + region)
+            ticks.append(tick)
+            counts.append(count)
+        alive: dict[str, list[tuple[int, int]]] = {}
+        for (source, bucket), tick in sorted(self._beats.items()):
+            alive.setdefault(source, []).append((bucket, tick))
+        event, total = self.watermark.event, self._rules.reports_partitions
         return [
-            ChunkCounts(self.partition, self._rules.reports_partitions, self.start, self.upto, event, hours, *table)
-            for table in tables
+            ChunkCounts(self.partition, total, self.start, self.upto, event, hours, alive, *table) for table in tables
         ]
 
     def seal(self) -> Position:

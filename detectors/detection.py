@@ -7,14 +7,17 @@ from itertools import groupby
 
 import msgspec
 import numpy as np
+from numpy.typing import NDArray
 
 from detectors.counts import ChunkCounts
 from detectors.local_time import HOUR_MS
+from detectors.rollup import ALL, rollups
 from detectors.rules import Policy, Rules
-from detectors.series import OVERFLOW, Names, Series
+from detectors.series import OVERFLOW, Names, Series, partition_of
+from detectors.silence import Alive
 from detectors.snapshot import Mismatch, check_version
-from detectors.surges import SurgeRecord, SurgeRow, Tick, cut
-from detectors.watch import Cap, Observer, SavedWatch, Watch
+from detectors.surges import SurgeRecord, Tick, cut
+from detectors.watch import Cap, Closed, Observer, SavedWatch, Watch
 from detectors.watermark import NEVER
 
 #: Buckets closed in one step at most, of the source with the shortest, so that a long way to go leaves room for others.
@@ -22,7 +25,7 @@ STEP_BUCKETS = 60
 #: ... and event time.
 STEP_MS = 6 * HOUR_MS
 #: Of what `Detection.save` writes: another number for whatever today's `restore` could not go on from.
-STATE_VERSION = 2
+STATE_VERSION = 3
 #: Hours remembered before those that no watch needs any more are forgotten.
 _HOURS_KEPT = 2_000
 
@@ -49,6 +52,7 @@ class Saved(msgspec.Struct, frozen=True, array_like=True):
     marks: list[int]
     through: int
     hours: list[int]
+    alive: dict[str, dict[int, int]]
     overflowed: int
     watches: list[SavedWatch]
 
@@ -79,17 +83,20 @@ class Detection:
         self.inputs: list[Input | None] = [None] * rules.reports_partitions
         self._marks = [NEVER] * rules.reports_partitions
         self.through = NEVER
+        self._everywhere = partition_of(ALL, rules.partitions)
         shortest = min(rule.bucket_ms for rule in (rules.source_default, *rules.sources.values()))
         self._step_ms = min(STEP_MS, STEP_BUCKETS * shortest)
         self._cap = Cap(max(1, rules.series_limit // rules.partitions))
+        self._rollups: dict[tuple[Series, Names], list[tuple[Series, Names]]] = {}
+        self._alive = Alive()
         self._hours: set[int] = set()
         self._watches: dict[Policy, Watch] = {}
         self._policies: dict[Series, Watch] = {}
 
     @property
     def series(self) -> int:
-        """Series watched, the overflow series among them."""
-        return sum(len(watch.names) for watch in self._watches.values())
+        """Series watched, the overflow series among them; roll-ups come on top."""
+        return sum(len(watch.names) for watch in self._watches.values()) - self._cap.rollups
 
     @property
     def overflowed(self) -> int:
@@ -118,6 +125,9 @@ class Detection:
             return
         self.inputs[message.partition] = current
         self._hours.update(message.hours)
+        for source, buckets in message.alive.items():
+            for bucket, tick in buckets:
+                self._alive.heard(source, bucket, tick)
         self._count(message, {} if current.last is None else _by_key(current.last))
         current.last = message
         current.upto = message.upto
@@ -138,11 +148,47 @@ class Detection:
             counts -= np.fromiter((before.get(key, 0) for key in keys), np.int64, len(counts))
             more = counts > 0
             index, ticks, counts = index[more], ticks[more], counts[more]
-        watches = [self._watch(series) for series in message.series]
+        # Service `*` has sums over services: there are only roll-ups of them.
+        own = np.fromiter((series.service != ALL for series in message.series), np.bool_, len(message.series))[index]
+        self._add(message.series, message.names, index[own], ticks[own], counts[own])
+        self._add_rollups(message, index, ticks, counts)
+
+    def _add_rollups(
+        self, message: ChunkCounts, index: NDArray[np.int64], ticks: NDArray[np.int64], counts: NDArray[np.int64]
+    ) -> None:
+        wider: dict[tuple[Series, Names], int] = {}
+        flat: list[int] = []
+        lengths: list[int] = []
+        for both in zip(message.series, message.names, strict=True):
+            found = self._rollups.get(both)
+            if found is None:
+                if len(self._rollups) > 2 * self._cap.limit:
+                    self._rollups.clear()
+                found = self._rollups[both] = rollups(*both)
+            flat.extend(wider.setdefault(each, len(wider)) for each in found)
+            lengths.append(len(found))
+        # Each count once for each roll-up of its series.
+        length = np.array(lengths, np.int64)
+        first = np.cumsum(length) - length
+        repeated = length[index]
+        whose = np.repeat(np.arange(len(index)), repeated)
+        nth = np.arange(len(whose)) - np.repeat(np.cumsum(repeated) - repeated, repeated)
+        place = np.array(flat, np.int64)[first[index[whose]] + nth] if len(whose) else whose
+        series, names = [each for each, _ in wider], [each for _, each in wider]
+        self._add(series, names, place, ticks[whose], counts[whose])
+
+    def _add(
+        self,
+        series: Sequence[Series],
+        names: Sequence[Names],
+        index: NDArray[np.int64],
+        ticks: NDArray[np.int64],
+        counts: NDArray[np.int64],
+    ) -> None:
+        """Count reports of these series. index: into series; index, ticks, counts: of one length."""
+        watches = [self._watch(each) for each in series]
         rows = np.fromiter(
-            (watch.rows.get(series, -1) for watch, series in zip(watches, message.series, strict=True)),
-            np.int64,
-            len(watches),
+            (watch.rows.get(each, -1) for watch, each in zip(watches, series, strict=True)), np.int64, len(watches)
         )
         for watch in dict.fromkeys(watches):
             mine = np.fromiter((each is watch for each in watches), np.bool_, len(watches))
@@ -151,7 +197,7 @@ class Detection:
                 watch.count(ticks[known], rows[index[known]], counts[known])
         new = (rows < 0)[index]
         for place, tick, count in zip(index[new].tolist(), ticks[new].tolist(), counts[new].tolist(), strict=True):
-            watches[place].count_new(tick, message.series[place], message.names[place], count)
+            watches[place].count_new(tick, series[place], names[place], count)
 
     def _watch(self, series: Series) -> Watch:
         watch = self._policies.get(series)
@@ -177,14 +223,22 @@ class Detection:
             return []
         first = min((due for watch in self._watches.values() if (due := watch.due()) is not None), default=horizon)
         until = min(horizon, max(first, self.through) + self._step_ms)
-        rows: list[tuple[int, list[SurgeRow]]] = []
+        told: list[tuple[int, Closed]] = []
         for _, watch in sorted(self._watches.items()):
-            rows.extend(watch.close(until, horizon, self._hours))
-        rows.sort(key=lambda each: each[0])
-        ticks = [
-            Tick(at, sorted((row for _, told in group for row in told), key=lambda row: row.series))
-            for at, group in groupby(rows, key=lambda each: each[0])
-        ]
+            told.extend(watch.close(until, horizon, self._hours, self._alive))
+        told.sort(key=lambda each: each[0])
+        ticks = []
+        for at, group in groupby(told, key=lambda each: each[0]):
+            parts = [closed for _, closed in group]
+            rows = sorted((row for part in parts for row in part.rows), key=lambda row: row.series)
+            # Only the partition of service `*` sees all of a source.
+            everywhere = self.partition == self._everywhere
+            silent = [each for part in parts for each in part.silent] if everywhere else []
+            silent.sort(key=lambda each: each.source)
+            if not rows and not silent:
+                continue
+            ticks.append(Tick(at, rows, silent))
+        self._alive.forget(lambda source: (until - (rule := self.rules.source(source)).lateness_ms) // rule.bucket_ms)
         self.through = until
         if len(self._hours) > _HOURS_KEPT:
             need = min((due for watch in self._watches.values() if (due := watch.due()) is not None), default=until)
@@ -218,6 +272,7 @@ class Detection:
                 self._marks,
                 self.through,
                 sorted(self._hours),
+                self._alive.last,
                 self.overflowed,
                 watches,
             )
@@ -242,7 +297,7 @@ class Detection:
             )
         self = cls(rules, partition)
         self.inputs, self._marks = saved.inputs, saved.marks
-        self.through, self._hours = saved.through, set(saved.hours)
+        self.through, self._hours, self._alive = saved.through, set(saved.hours), Alive(saved.alive)
         self._cap.overflowed = saved.overflowed
         for each in saved.watches:
             if not each.series and not each.window.ticks:

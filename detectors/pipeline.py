@@ -11,7 +11,7 @@ import msgspec
 from detectors import alert
 from detectors.counts import BEGIN, ChunkCounts, NameCache, PartitionCounter, Position
 from detectors.detection import Detection
-from detectors.incident import Judge
+from detectors.judge import Judge
 from detectors.report import Reason
 from detectors.rules import Rules
 from detectors.surges import SurgeRecord

@@ -143,4 +143,6 @@ def identify(source: str, service: str, region: str) -> tuple[Series, Names] | R
             return Rejected(Reason.BAD_NAME, path, "names that begin with * are Groundswell's own")
         cleaned.append(name)
     where = "/".join(part for part in (part.strip() for part in cleaned[2].split("/")) if part)
+    if where.startswith("*") or "/*" in where:
+        return Rejected(Reason.BAD_NAME, "$.region", "names that begin with * are Groundswell's own")
     return Series(fold(cleaned[0]), fold(cleaned[1]), fold(where)), Names(cleaned[1], where)

@@ -121,7 +121,7 @@ class RiverBank:
         warming: NDArray[np.bool_] = (self._marks[0, :rows] < least) | (self._tail.seen < START)
         return warming
 
-    def _scores(self, fraction: float) -> Scores:
+    def _scores(self, fraction: Floats | float) -> Scores:
         mean, variance, _, evidence, _ = self._moments[:, : len(self.series)]
         # A part of a bucket: the variance grows with the part, as for Poisson counts.
         expected, spread = mean * fraction, np.maximum(variance, mean) * fraction
@@ -143,9 +143,9 @@ class RiverBank:
             )
             self._marks[1, : len(self.series)] = 0
 
-    def peek(self, start: int, fraction: float, counts: NDArray[np.int64]) -> Scores:
+    def peek(self, start: int, fractions: Floats, counts: NDArray[np.int64]) -> Scores:
         """The open bucket: expected counts of the part seen; evidence as of the last closed one."""
-        return self._scores(fraction)
+        return self._scores(fractions)
 
     def expected(self, start: int) -> Floats:
         """Expected count of every row: the mean of about a day."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from detectors.arrays import Flags, Floats, Numbers, exact_sums, grown
 from detectors.local_time import DAY_MS, is_weekend, local_ms, zone_of
+from detectors.rollup import siblings
 from detectors.series import Series
 
 DAY_MINUTES: Final = 1440.0
@@ -71,8 +72,9 @@ class Season:
         rows = len(self.service) + len(series)
         mine, there, regions = [], [], []
         for one in series:
-            mine.append(self.services.setdefault(one.service, len(self.services)))
-            regions.append(self.regions.setdefault(one.region, len(self.regions)))
+            service, region = siblings(one)
+            mine.append(self.services.setdefault(service, len(self.services)))
+            regions.append(self.regions.setdefault(region, len(self.regions)))
             name = zone_of(one.region, self._zone_names)
             if name not in self.zones:
                 self.zones.append(name)

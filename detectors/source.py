@@ -18,6 +18,10 @@ class SourceRule(msgspec.Struct, frozen=True, order=True, kw_only=True):
     lateness_seconds: Annotated[
         float, Meta(ge=0, le=86_400, description="how far behind its newest report one may come, seconds")
     ] = 3.0
+    silent_after: Annotated[
+        float,
+        Meta(ge=3, le=1e6, description="reports expected since the last one that make a source silent, and not calm"),
+    ] = 7.0
 
     def __post_init__(self) -> None:
         if self.bucket_seconds not in BUCKET_SECONDS:

@@ -17,6 +17,7 @@ from detectors.calibration import Calibration
 from detectors.excess import BLOCK_MINUTES, Excess
 from detectors.habit import Habit
 from detectors.local_time import by_region, zone
+from detectors.rollup import ALL
 from detectors.series import Series
 
 # What a surge may look like: the expected rate times so much, or so many reports a minute on top.
@@ -134,6 +135,9 @@ class SurgeBank:
         self._watch: Floats = np.zeros((4, 0))
         # Buckets shorter than a minute share a minute's cap: what is left of it.
         self._left: NDArray[np.float32] = np.zeros((SHAPES if bucket_seconds < 60 else 0, 0), dtype=np.float32)
+        # Whether one bucket may prove more than CAP. Over all services it may be one feed's backlog, which shows in its
+        # own series alone.
+        self._sudden: Flags = np.zeros(0, np.bool_)
         self._keep = float(np.exp(-FORGET * self._minutes))
         self._running_gain = float(-np.expm1(-self._minutes / RUNNING_MINUTES))
         self._habit = Habit(bucket_seconds)
@@ -146,6 +150,7 @@ class SurgeBank:
         first, rows = len(self.series), len(self.series) + len(series)
         self.series.extend(series)
         self._baseline.add(series)
+        self._sudden = np.concatenate([self._sudden, np.array([one.service != ALL for one in series], np.bool_)])
         if self._excess is not None:
             self._excess.add(rows)
         self._habit.add(rows)
@@ -191,13 +196,17 @@ class SurgeBank:
         baseline.end_bucket(start, gap, holiday)
         return self._scores(_joined(parts), warming, learn=True)
 
-    def peek(self, start: int, fraction: float, counts: NDArray[np.int64]) -> Scores:
-        """The open bucket from `start` after `fraction` of it, in (0, 1], and its counts so far; changes no state."""
+    def peek(self, start: int, fractions: Floats, counts: NDArray[np.int64]) -> Scores:
+        """The open bucket from `start`, of which a part is there, and its counts so far; changes no state.
+
+        fractions: of each row, the part of a bucket's reports that is to be there by now, in (0, 1].
+        """
         parts: list[_Part] = []
         for rows in self._blocks():
             x, missing = _known(counts[rows])
             p = self._baseline.predict(start, rows)
-            c = self._cusum[:, rows] * np.float32(self._keep**fraction)
+            fraction = fractions[rows]
+            c = self._cusum[:, rows] * (self._keep**fraction).astype(np.float32)
             c += self._steps(p, rows, x, fraction, missing)
             np.maximum(c, 0.0, out=c)
             lead, row = c.argmax(axis=0), np.arange(rows.start, rows.stop)
@@ -251,8 +260,8 @@ class SurgeBank:
         nats = c[lead, np.arange(c.shape[1])].astype(np.float64)
         return nats, lead
 
-    def _steps(self, p: Prediction, rows: slice, x: Floats, fraction: float, missing: Flags | None) -> Floats:
-        """Nats by which the counts speak for each shape of a surge, capped."""
+    def _steps(self, p: Prediction, rows: slice, x: Floats, fraction: Floats | float, missing: Flags | None) -> Floats:
+        """Nats by which the counts speak for each shape of a surge, capped. fraction: of the bucket that is there."""
         null, size = p.null, p.size
         shapes, plus = len(TIMES), self._plus
         part = null * fraction
@@ -282,6 +291,7 @@ class SurgeBank:
             steep = np.log(np.maximum((x - part) / (2.0 * part + burst), 1.0))
             steep *= STEEP_GAIN / max(1.0, self._minutes)
             np.minimum(steep, STEEP_MOST, out=steep)
+            steep *= self._sudden[rows]
             cap = cap + (steep if trust is None else steep * trust)
         np.minimum(step, cap, out=step)
         if missing is not None:

@@ -58,7 +58,7 @@ class SurgeDetector(river_base.SupervisedAnomalyDetector):  # type: ignore[misc]
     # River's Pipeline passes `y` on to a score_one only if that takes any keyword.
     def score_one(self, x: Mapping[str, Any] | None, y: float | None, **_: object) -> float:
         """Evidence of a surge if the bucket has `y` reports: log10 of its return period in series-weeks."""
-        return float(self._bank.peek(self._start(x), 1.0, _count(y)).evidence[0])
+        return float(self._bank.peek(self._start(x), np.ones(1), _count(y)).evidence[0])
 
     def learn_one(self, x: Mapping[str, Any] | None, y: float | None) -> None:
         """Closes the bucket with `y` reports. ValueError if it is not later than the one before."""

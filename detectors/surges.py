@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from detectors.series import Names, Series
+from detectors.silence import Silent
 
 
 class Recent(msgspec.Struct, frozen=True, array_like=True):
@@ -28,7 +29,7 @@ class SurgeRow(msgspec.Struct, frozen=True, array_like=True):
     onset: estimated begin of the surge, ms; 0 where there is none.
     start: begin of the bucket that the tick lies in, ms; closed: the tick ends it.
     observed, expected, low, high: of that bucket, up to the tick (95 % interval); observed is -1 where missing.
-    recent: where a surge begins, and where its evidence comes to be worth an incident.
+    recent: where the series was not told of in the bucket before.
     """
 
     series: Series
@@ -46,13 +47,15 @@ class SurgeRow(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Tick(msgspec.Struct, frozen=True, array_like=True):
-    """The series worth a look at one tick, in order of series.
+    """The series worth a look at one tick, in order of series, and those beside them in service and region.
 
     at: event time at which the tick can be decided on, ms: the tick's end plus its source's lateness.
+    silent: sources that are silent, or were until now.
     """
 
     at: int
     rows: list[SurgeRow]
+    silent: list[Silent] = []
 
 
 class SurgeRecord(msgspec.Struct, frozen=True, array_like=True):
@@ -106,4 +109,4 @@ def _strongest(tick: Tick, sizes: list[int]) -> Tick:
         if room < 0:
             break
         kept.append(index)
-    return Tick(tick.at, [tick.rows[index] for index in sorted(kept)])
+    return Tick(tick.at, [tick.rows[index] for index in sorted(kept)], tick.silent)

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Protocol
+from functools import partial
+from typing import NamedTuple, Protocol
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays import Array, grown, pack, unpack
+from detectors.arrays import Array, Floats, Numbers, check_like, grown, pack, unpack
+from detectors.arrival import Arrival
 from detectors.local_time import HOUR_MS
 from detectors.recents import Recents, dispersion
 from detectors.river_bank import Bank, make_bank, restore_bank
 from detectors.river_models import DetectorChoice
+from detectors.rollup import is_rollup
 from detectors.rules import Policy, Rules
 from detectors.series import OVERFLOW, Names, Series
+from detectors.silence import Alive, SavedSilence, Silence, Silent
 from detectors.surge import Scores
 from detectors.surges import SurgeRow
 from detectors.window import OpenTick, SavedWindow, Window
@@ -24,8 +28,10 @@ from detectors.window import OpenTick, SavedWindow, Window
 COOLING_MS = 30 * 60 * 1000
 #: Evidence from which the judge is told of a series; an incident closes below IncidentRule.close_at, so never above it.
 HOT = 0.5
-#: Evidence last told of a series that the judge does not follow.
-NOT_TOLD = -1e9
+#: Of a series that the judge was not told of yet.
+NOT_TOLD = -(2**62)
+#: Series that are told of because others of their service or region are hot, in one tick: those with most reports.
+BESIDE = 400
 #: An open bucket is scored from so many reports in a series on: less is never steep.
 EARLY_REPORTS = 5
 #: A day without a report from any source is a gap of the feed: nothing is known of it.
@@ -38,12 +44,25 @@ def hot(close_at: float) -> float:
 
 
 class Cap:
-    """How many series a partition may still take up; shared by its watches."""
+    """How many series a partition may still take up, and as many roll-ups of them; shared by its watches."""
 
     def __init__(self, limit: int) -> None:
         self.limit = limit
         self.taken = 0
+        self.rollups = 0
         self.overflowed = 0
+
+    def take(self, series: Series) -> bool:
+        """Take up a series, if there is room."""
+        if is_rollup(series.service, series.region):
+            if self.rollups >= self.limit:
+                return False
+            self.rollups += 1
+            return True
+        if self.taken >= self.limit:
+            return False
+        self.taken += 1
+        return True
 
 
 class Observer(Protocol):
@@ -61,6 +80,13 @@ class Observer(Protocol):
         """The buckets from here to the next that closes are missing: a gap of the feed."""
 
 
+class Closed(NamedTuple):
+    """What is told of a tick."""
+
+    rows: list[SurgeRow]
+    silent: list[Silent]
+
+
 class SavedWatch(msgspec.Struct, frozen=True, array_like=True):
     """A watch in a snapshot."""
 
@@ -72,6 +98,7 @@ class SavedWatch(msgspec.Struct, frozen=True, array_like=True):
     recents: dict[str, Array]
     own: dict[str, Array]
     window: SavedWindow
+    silence: SavedSilence
     next_tick: int | None
 
 
@@ -94,14 +121,20 @@ class Watch:
         self._ticks, self._tick_ms = policy.rule.ticks, policy.rule.tick_ms
         self._lateness_ms, self._bucket_ms = policy.rule.lateness_ms, policy.rule.bucket_ms
         self._hot = hot(rules.incidents.close_at)
-        self._news_at = tuple(sorted({self._hot, rules.incidents.open_at, *rules.news_at}))
         self._cap = cap
         self._observer = observer
         self._overflow = Series(f"*{policy.source}/{policy.detector}/{partition}", OVERFLOW, "")
+        self.silence = Silence(policy.rule.silent_after, policy.rule.ticks, policy.rule.bucket_seconds)
+        self.arrival = Arrival(policy.rule.ticks, policy.rule.bucket_seconds)
+        # Of rows: number of the source and service, number of the region.
+        self._services: dict[tuple[str, str], int] = {}
+        self._regions: dict[str, int] = {}
+        self._service: Numbers = np.zeros(0, np.int32)
+        self._region: Numbers = np.zeros(0, np.int32)
         self._partial = np.zeros(0, np.int64)
         self._expected = np.zeros(0, np.float64)
         self._hot_until = np.zeros(0, np.int64)
-        self._told = np.zeros(0)
+        self._told = np.zeros(0, np.int64)  # start of the last bucket in which it was told of
 
     # Counting
 
@@ -118,6 +151,8 @@ class Watch:
             tick = self.next_tick
         if series not in self.window.names and len(self.window.names) >= 2 * self._cap.limit:
             # A flood of invented names faster than ticks close: memory stays bounded, the reports count.
+            if is_rollup(series.service, series.region):
+                return  # the overflow series has its reports
             self._cap.overflowed += count
             series, names = self._overflow, Names(OVERFLOW, "")
         self.window.add_new(tick, series, names, count)
@@ -132,11 +167,11 @@ class Watch:
     def _at(self, tick: int) -> int:
         return (tick + 1) * self._tick_ms + self._lateness_ms
 
-    def close(self, until: int, horizon: int, hours: set[int]) -> Iterator[tuple[int, list[SurgeRow]]]:
-        """Close the ticks that can be decided by event time `until`: (at, rows) of each that has rows.
+    def close(self, until: int, horizon: int, hours: set[int], alive: Alive) -> Iterator[tuple[int, Closed]]:
+        """Close the ticks that can be decided by event time `until`: (at, what is told) of each that has something.
 
         hours: the hours in which any report of any source fell, complete up to `horizon`, which is >= until. A gap of
-        the feed is left behind at once, also where it ends after `until`.
+        the feed is left behind at once, also where it ends after `until`. alive: complete in the same way.
         """
         ticks, tick_ms = self._ticks, self._tick_ms
         if self.next_tick is None:
@@ -154,10 +189,10 @@ class Watch:
                 else:
                     self.next_tick = tick + 1
                 continue
-            rows = self._close_tick(tick, position)
+            told = self._close_tick(tick, position, alive)
             self.next_tick = tick + 1
-            if rows:
-                yield self._at(tick), rows
+            if told.rows or told.silent:
+                yield self._at(tick), told
 
     def _gap_end(self, tick: int, horizon: int, hours: set[int]) -> int | None:
         """The first tick of the bucket after a gap of the feed that begins at `tick`; None where there is none."""
@@ -181,53 +216,70 @@ class Watch:
             self._observer.skipped(self.bank)
         self.next_tick = after
 
-    def _close_tick(self, tick: int, position: int) -> list[SurgeRow]:
+    def _close_tick(self, tick: int, position: int, alive: Alive) -> Closed:
         found = self.window.ticks.pop(tick, None)
-        touched = self._take_in(found) if found else None
-        start = tick // self._ticks * self._bucket_ms
+        touched = self._take_in(found, position) if found else None
+        bucket, at = tick // self._ticks, self._at(tick)
         if position == self._ticks - 1:
-            return self._close_bucket(start, self._at(tick))
-        return [] if touched is None else self._peek(start, (position + 1) / self._ticks, touched, self._at(tick))
+            return self._close_bucket(bucket, at, alive)
+        if touched is None:
+            return Closed([], [])
+        fractions = self.arrival.share(position)[self.silence.source]
+        return Closed(self._peek(bucket * self._bucket_ms, fractions, touched, at), [])
 
-    def _take_in(self, found: OpenTick) -> NDArray[np.int64]:
-        """Add a tick's reports to the open bucket; the rows that they went to."""
+    def _take_in(self, found: OpenTick, position: int) -> NDArray[np.int64]:
+        """Add a tick's reports to the open bucket, whose tick number `position` it is; the rows that they went to."""
         pieces = found.rows
         if found.new:
             self._add_rows(sorted(series for series in found.new if series not in self.rows))
-            pieces = [*pieces, self._rows_of(found.new)]
-            found.counts.append(np.fromiter(found.new.values(), np.int64, len(found.new)))
-        rows = np.concatenate(pieces)
-        np.add.at(self._partial, rows, np.concatenate(found.counts))
+            rows, counts = self._rows_of(found.new)
+            pieces = [*pieces, rows]
+            found.counts.append(counts)
+        rows, counts = np.concatenate(pieces), np.concatenate(found.counts)
+        np.add.at(self._partial, rows, counts)
+        sources = np.bincount(self.silence.source[rows], counts, len(self.silence.sources)).astype(np.float64)
+        self.arrival.saw(position, sources)
         return rows
 
-    def _rows_of(self, counts: dict[Series, int]) -> NDArray[np.int64]:
-        """The rows that counts belong to; those of series beyond the cap are the overflow series'."""
-        rows = np.empty(len(counts), np.int64)
-        for place, (series, count) in enumerate(counts.items()):
+    def _rows_of(self, counts: dict[Series, int]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The rows that counts belong to, and those counts; of series beyond the cap they are the overflow series'."""
+        pairs: list[tuple[int, int]] = []
+        for series, count in counts.items():
             row = self.rows.get(series)
             if row is None:
+                if is_rollup(series.service, series.region):
+                    continue
                 row = self.rows[self._overflow]
                 self._cap.overflowed += count
-            rows[place] = row
-        return rows
+            pairs.append((row, count))
+        both = np.array(pairs, np.int64).reshape(-1, 2)
+        return both[:, 0], both[:, 1]
 
     def _add_rows(self, new: list[Series]) -> None:
         """Rows for new series, in order of name while the cap allows; if it does not, the overflow series gets one."""
         added: list[Series] = []
         for series in new:
             _, names = self.window.names.pop(series, (0, Names(series.service, series.region)))
-            if series == self._overflow or self._cap.taken >= self._cap.limit:
-                if self._overflow in self.rows:
+            if series == self._overflow or not self._cap.take(series):
+                if is_rollup(series.service, series.region) or self._overflow in self.rows:
                     continue
                 series, names = self._overflow, Names(OVERFLOW, "")
-            else:
-                self._cap.taken += 1
             self.rows[series] = len(self.names)
             self.names.append(names)
             added.append(series)
         if added:
             self.bank.add(added)
+            self._number(added)
             self._grow(len(self.names))
+
+    def _number(self, added: list[Series]) -> None:
+        """What rows have to do with each other."""
+        self.silence.add(added)
+        self.arrival.add(len(self.silence.sources))
+        services = [self._services.setdefault((each.source, each.service), len(self._services)) for each in added]
+        regions = [self._regions.setdefault(each.region, len(self._regions)) for each in added]
+        self._service = np.concatenate([self._service, np.array(services, np.int32)])
+        self._region = np.concatenate([self._region, np.array(regions, np.int32)])
 
     def _grow(self, size: int) -> None:
         self._partial = grown(self._partial, size)
@@ -238,39 +290,67 @@ class Watch:
 
     # Scores
 
-    def _peek(self, start: int, fraction: float, touched: NDArray[np.int64], at: int) -> list[SurgeRow]:
-        """Early fire: the rows of an open bucket whose counts are steep."""
+    def _peek(self, start: int, fractions: Floats, touched: NDArray[np.int64], at: int) -> list[SurgeRow]:
+        """Early fire: the rows of an open bucket whose counts are steep, and those beside them."""
+        rows = self._steep(fractions, touched)
+        if not len(rows):
+            return []
+        scores = self.bank.peek(start, fractions, self._partial[: len(self.names)])
+        rows = rows[scores.evidence[rows] >= self._hot]
+        self._hot_until[rows] = at + COOLING_MS
+        if not len(rows):
+            return []
+        rows = self._with_those_beside(rows, scores)
+        return self._rows(rows.tolist(), scores, self._partial, start, start, closed=False)
+
+    def _steep(self, fractions: Floats, touched: NDArray[np.int64]) -> NDArray[np.int64]:
         # The last bucket's expectation is a good enough sieve; the bank has the last word.
         counts = self._partial[touched]
         if counts.max(initial=0) < EARLY_REPORTS:
-            return []
-        steep = (counts >= EARLY_REPORTS) & (counts > 2 * (self._expected[touched] * fraction + 1))
-        if not steep.any():
-            return []
-        scores = self.bank.peek(start, fraction, self._partial[: len(self.names)])
+            return np.zeros(0, np.int64)
+        steep = (counts >= EARLY_REPORTS) & (counts > 2 * (self._expected[touched] * fractions[touched] + 1))
         rows = np.unique(touched[steep])
-        rows = rows[scores.evidence[rows] >= self._hot]
-        self._hot_until[rows] = at + COOLING_MS
-        return self._rows(rows.tolist(), scores, start, start, closed=False)
+        return rows[~self.silence.is_silent(rows)]
 
-    def _close_bucket(self, start: int, at: int) -> list[SurgeRow]:
-        n = len(self.names)
+    def _close_bucket(self, number: int, at: int, alive: Alive) -> Closed:
+        n, start = len(self.names), number * self._bucket_ms
         observed = self._partial[:n]
-        scores = self.bank.close(start, observed)
-        self.recents.push(observed, scores.expected)
+        bucket, silent = self.silence.close(number, observed, partial(self.bank.expected, start), alive)
+        scores = self.bank.close(start, bucket.counts)
+        self.silence.learn(observed, scores.expected, bucket.missing)
+        self.arrival.end_bucket()
+        self.recents.push(bucket.counts, scores.expected)
         self._expected[:n] = scores.expected
         self.buckets_closed += 1
         hot_until = self._hot_until[:n]
-        self._told[:n][hot_until <= at] = NOT_TOLD
         hot_until[scores.evidence >= self._hot] = at + COOLING_MS
         hot = np.flatnonzero(hot_until > at)
+        hot = self._with_those_beside(hot, scores)
         if self._observer is not None:
-            self._observer.closed(self.bank, start, observed, scores, hot)
-        rows = self._rows(hot.tolist(), scores, start, start + self._bucket_ms, closed=True)
+            self._observer.closed(self.bank, start, bucket.counts, scores, hot)
+        rows = self._rows(hot.tolist(), scores, bucket.counts, start, start + self._bucket_ms, closed=True)
         observed[:] = 0
-        return rows
+        return Closed(rows, silent)
 
-    def _rows(self, picked: Sequence[int], scores: Scores, start: int, end: int, *, closed: bool) -> list[SurgeRow]:
+    def _with_those_beside(self, hot: NDArray[np.int64], scores: Scores) -> NDArray[np.int64]:
+        """Hot rows, and those of their services and regions: whose fault it is, those show that are not hot."""
+        if not len(hot):
+            return hot
+        services = np.zeros(len(self._services), np.bool_)
+        services[self._service[hot]] = True
+        regions = np.zeros(len(self._regions), np.bool_)
+        regions[self._region[hot]] = True
+        told = services[self._service] | regions[self._region]
+        told[hot] = False
+        others = np.flatnonzero(told)
+        if len(others) > BESIDE:
+            order = sorted(others.tolist(), key=lambda row: (-scores.expected[row], self.bank.series[row]))
+            others = np.array(order[:BESIDE])
+        return np.concatenate([hot, others])
+
+    def _rows(
+        self, picked: Sequence[int], scores: Scores, counts: NDArray[np.int64], start: int, end: int, *, closed: bool
+    ) -> list[SurgeRow]:
         """What the judge is told of the picked rows, in order of series. end: where the last closed bucket ends, ms."""
         told: list[SurgeRow] = []
         if not picked:
@@ -278,21 +358,19 @@ class Watch:
         lows, highs = scores.bounds()
         for row in sorted(picked, key=self.bank.series.__getitem__):
             expected, high = float(scores.expected[row]), float(highs[row])
-            evidence = float(scores.evidence[row])
-            # The judge adds up what it is told bucket by bucket: the hour before is news where a surge begins, and
-            # where an incident may open.
-            before, self._told[row] = self._told[row], evidence
-            news = any(before < level <= evidence for level in self._news_at)
+            # The judge adds up what it is told bucket by bucket: what lies before the first one is news.
+            news = self._told[row] < start - self._bucket_ms
             recent = self.recents.of(row, end, dispersion(expected, high)) if news else None
+            self._told[row] = start
             told.append(
                 SurgeRow(
                     self.bank.series[row],
                     self.names[row],
-                    evidence,
+                    float(scores.evidence[row]),
                     int(scores.onset[row]),
                     start,
                     closed,
-                    int(self._partial[row]),
+                    int(counts[row]),
                     expected,
                     float(lows[row]),
                     high,
@@ -320,8 +398,9 @@ class Watch:
             self.names,
             pack(self.bank.arrays()),
             pack(self.recents.arrays(n)),
-            pack(own),
+            pack(own | self.silence.arrays() | {"arrival": self.arrival.array()}),
             self.window.save(),
+            self.silence.save(),
             self.next_tick,
         )
 
@@ -344,13 +423,19 @@ class Watch:
         watch.window, watch.next_tick = Window.restore(saved.window), saved.next_tick
         watch.names = list(saved.names)
         watch.rows = {series: row for row, series in enumerate(saved.series)}
+        watch._number(list(saved.series))
         watch._grow(n)
         own = unpack(saved.own)
-        if own.keys() != {"partial", "expected", "hot_until", "told"}:
+        if own.keys() != {"partial", "expected", "hot_until", "told", "arrival", *watch.silence.arrays()}:
             raise ValueError(f"arrays of a watch are {sorted(own)}")
+        watch.silence.load(saved.silence, own)
+        check_like("arrival", own["arrival"], watch.arrival.array())
+        watch.arrival.load(own["arrival"])
         watch._partial[:n], watch._expected[:n] = own["partial"], own["expected"]
         watch._hot_until[:n], watch._told[:n] = own["hot_until"], own["told"]
-        cap.taken += n - (watch._overflow in watch.rows)
+        wide = sum(is_rollup(each.service, each.region) for each in saved.series)
+        cap.rollups += wide
+        cap.taken += n - wide - (watch._overflow in watch.rows)
         return watch
 
 

@@ -14,7 +14,7 @@ import msgspec
 import structlog
 
 from detectors.alert import Alert, Severity, State, encode, headers
-from detectors.incident import Judge
+from detectors.judge import Judge
 from detectors.rules import Rules
 from detectors.surges import decode
 from streams.health import Health

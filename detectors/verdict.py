@@ -1,0 +1,169 @@
+"""Verdict: which few causes explain what surges, by likelihood over the table of services and regions.
+
+A cause covers cells: one cell (a series), a service everywhere or within a region, a region over all services, or
+everything. It raises what is expected of its cells by about one factor. Causes are chosen so that the likelihood of
+what was observed is highest after a penalty for each, like a prior: a surge in every region of a service is one cause,
+though each region may surge by itself; and a cause that covers cells which do not surge has to pay for them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from detectors.arrays import Flags, Floats
+from detectors.rollup import ALL, holds, is_rollup
+
+#: Service and region of a series or of a roll-up, see rollup.py.
+Scope = tuple[str, str]
+
+#: By what a cause may raise what is expected.
+FACTORS: Final = 0.1 * 2.0 ** np.arange(0, 14, 0.5)
+#: Cells of one cause are raised by factors that scatter like this around its own, as standard deviation of their logs.
+SCATTER: Final = 1.0
+#: What is expected is off by so much, beyond what the counts scatter.
+OFF: Final = 0.12
+#: Nats that a cause has to gain: prior odds against it. A single series is the plainest; ties go to it.
+PENALTY: Final = 5.0
+WIDE: Final = 0.5
+#: ... and one that was believed before.
+PENALTY_KEPT: Final = 0.0
+#: A surge that no cause explains still has one, if the table does not speak against it: so many nats of any cell.
+LEAST: Final = 0.5
+#: Candidates that are weighed at most: those with the most evidence.
+CANDIDATES: Final = 150
+
+
+class Atom(NamedTuple):
+    """A cell of the table, or what is left of a roll-up without its cells: observed and expected, and their scatter.
+
+    region or service None: the rest of the service, of the region. variance: of the count where expected is right.
+    """
+
+    service: str | None
+    region: str | None
+    observed: float
+    expected: float
+    variance: float
+
+
+def covers(cause: Scope, atom: Atom) -> bool:
+    """Whether an atom is within a cause. A rest is within whatever it is the rest of, and wider."""
+    service, region = cause
+    if atom.service is None:
+        return service == ALL and (region == ALL if atom.region is None else holds(region, atom.region))
+    if service not in (ALL, atom.service):
+        return False
+    return region == ALL if atom.region is None else holds(region, atom.region)
+
+
+def within(inner: Scope, outer: Scope) -> bool:
+    """Whether a scope is all within another.
+
+    >>> within(("whatsapp", "it"), ("whatsapp", "*")), within(("*", "it"), ("whatsapp", "*"))
+    (True, False)
+    """
+    return outer[0] in (ALL, inner[0]) and holds(outer[1], inner[1])
+
+
+def overlap(one: Scope, other: Scope) -> bool:
+    """Whether two scopes have cells in common."""
+    same = one[0] == other[0] or ALL in (one[0], other[0])
+    return same and (holds(one[1], other[1]) or holds(other[1], one[1]))
+
+
+class Table:
+    """The atoms as arrays, and how likely each is under each factor."""
+
+    def __init__(self, atoms: Sequence[Atom], candidates: Sequence[Scope]) -> None:
+        self.atoms = atoms
+        self.candidates = list(candidates)
+        observed = np.array([atom.observed for atom in atoms])[:, None]
+        expected = np.array([max(atom.expected, 1e-3) for atom in atoms])[:, None]
+        variance = np.array([atom.variance for atom in atoms])[:, None]
+        beyond = np.maximum(variance - expected, 0.0) + (OFF * expected) ** 2
+        size = expected * expected / beyond
+        # log-likelihood ratio of two negative binomials of one size, raised against not raised
+        alone = observed * np.log1p(FACTORS) - (observed + size) * np.log1p(expected * FACTORS / (size + expected))
+        away = (np.log(FACTORS)[:, None] - np.log(FACTORS)) / SCATTER
+        # By atom and factor of the cause: the best factor of its own that the atom may have.
+        self._nats = (alone[:, :, None] - 0.5 * away * away).max(axis=1)
+        self._covered = np.array([[covers(cause, atom) for atom in atoms] for cause in candidates], np.bool_).reshape(
+            len(candidates), len(atoms)
+        )
+
+    def choose(self, kept: Collection[Scope] = (), without: Collection[Scope] = ()) -> dict[Scope, float]:
+        """The causes that explain the table best, with the nats that each gains. kept: causes that are known already."""
+        chosen: dict[int, int] = {}
+        penalty = np.array([_penalty(scope, scope in kept) for scope in self.candidates])
+        barred = np.array([scope in without for scope in self.candidates], np.bool_)
+        while True:
+            now = self._explained(chosen)
+            best = self._best(chosen, now, penalty, barred)
+            if best is None:
+                break
+            chosen[best[0]] = best[1]
+        # A cause that others made needless goes.
+        for cause in sorted(chosen, key=lambda each: self._loss(chosen, each) - penalty[each]):
+            if self._loss(chosen, cause) < penalty[cause]:
+                del chosen[cause]
+        return {self.candidates[cause]: self._loss(chosen, cause) for cause in chosen}
+
+    def alone(self, cause: Scope) -> float:
+        """Nats of a cause by itself."""
+        covered = self._covered[self.candidates.index(cause)]
+        return float(self._nats[covered].sum(axis=0).max(initial=0.0)) if covered.any() else 0.0
+
+    def total(self, causes: Mapping[Scope, float]) -> float:
+        """Nats of causes together, penalties paid."""
+        chosen = {self.candidates.index(cause): 0 for cause in causes}
+        for _ in range(2):
+            for cause in chosen:
+                rest = {each: factor for each, factor in chosen.items() if each != cause}
+                chosen[cause] = self._factor(rest, self._explained(rest), cause)[0]
+        return float(self._explained(chosen)[0].sum()) - sum(_penalty(cause, False) for cause in causes)
+
+    def _explained(self, chosen: Mapping[int, int]) -> tuple[Floats, Flags]:
+        """Nats of each atom under the chosen causes (by factor): the best of those that cover it. And which are covered."""
+        nats = np.full(len(self.atoms), -np.inf)
+        for cause, factor in chosen.items():
+            covered = self._covered[cause]
+            nats[covered] = np.maximum(nats[covered], self._nats[covered, factor])
+        some = np.isfinite(nats)
+        nats[~some] = 0.0
+        return nats, some
+
+    def _factor(self, chosen: Mapping[int, int], now: tuple[Floats, Flags], cause: int) -> tuple[int, float]:
+        """The best factor of one more cause, and the nats that it adds."""
+        covered = self._covered[cause]
+        nats, some = now[0][covered], now[1][covered]
+        mine = self._nats[covered]
+        mine = np.where(some[:, None], np.maximum(mine, nats[:, None]), mine)
+        gains: NDArray[np.float64] = mine.sum(axis=0) - nats.sum()
+        factor = int(gains.argmax())
+        return factor, float(gains[factor])
+
+    def _best(
+        self, chosen: Mapping[int, int], now: tuple[Floats, Flags], penalty: Floats, barred: Flags
+    ) -> tuple[int, int] | None:
+        """The cause that gains most beyond its penalty, and its factor; None where none gains."""
+        best, most = None, 1e-9
+        for cause in range(len(self.candidates)):
+            if cause in chosen or barred[cause] or not self._covered[cause].any():
+                continue
+            factor, gain = self._factor(chosen, now, cause)
+            if gain - penalty[cause] > most:
+                best, most = (cause, factor), gain - penalty[cause]
+        return best
+
+    def _loss(self, chosen: Mapping[int, int], cause: int) -> float:
+        """Nats lost without a cause."""
+        rest = {each: factor for each, factor in chosen.items() if each != cause}
+        return float(self._explained(chosen)[0].sum() - self._explained(rest)[0].sum())
+
+
+def _penalty(scope: Scope, kept: bool) -> float:
+    return (PENALTY_KEPT if kept else PENALTY) + (WIDE if is_rollup(*scope) else 0.0)
