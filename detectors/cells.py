@@ -9,6 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from detectors.alert import Course, six_digits, utc
+from detectors.recovery import height, is_back
 from detectors.series import Names
 from detectors.source import SourceRule
 from detectors.surges import SurgeRow
@@ -22,6 +23,8 @@ MOST_EVIDENCE = 1e6
 _TICKS = 6
 #: Half width of a 95 % interval in standard deviations.
 _Z95 = 1.959964
+#: Size of the negative binomial of the counts that scatter most.
+_LEAST_SIZE = 1.5
 
 
 class Bucket(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -33,9 +36,17 @@ class Bucket(msgspec.Struct, frozen=True, array_like=True, gc=False):
     low: float
     high: float
 
+    @property
+    def variance(self) -> float:
+        """Of the count, where the expectation is right."""
+        # Of few reports the interval, in whole ones, says little.
+        most = self.expected + self.expected**2 / _LEAST_SIZE
+        return min(((self.high - self.expected) / _Z95) ** 2, most)
+
 
 class Sums(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Reports of several buckets. down, up: squares of the distances from expected to the ends of its 95 % interval.
+    """Reports of several buckets. variance: of the sum, where the expectation is right.
+    down, up: squares of the distances from expected to the ends of its 95 % interval.
 
     The squares add up over buckets, as variances do: a sum's interval reaches sqrt(down) below and sqrt(up) above. Of
     one bucket that is the bucket's own interval, skewed as it is. Buckets are taken as independent, so where the
@@ -46,27 +57,28 @@ class Sums(msgspec.Struct, frozen=True, array_like=True, gc=False):
     expected: float = 0.0
     down: float = 0.0
     up: float = 0.0
+    variance: float = 0.0
 
     def plus(self, buckets: Iterable[Bucket]) -> Sums:
         """With these buckets added, missing ones left out."""
-        observed, expected, down, up = self.observed, self.expected, self.down, self.up
+        observed, expected, down, up, variance = self.observed, self.expected, self.down, self.up, self.variance
         for bucket in buckets:
             if bucket.observed >= 0:
                 observed += bucket.observed
                 expected += bucket.expected
                 down += (bucket.expected - bucket.low) ** 2
                 up += (bucket.high - bucket.expected) ** 2
-        return Sums(observed, expected, down, up)
-
-    @property
-    def variance(self) -> float:
-        """Of the count where the expectation is right."""
-        return self.up / _Z95**2
+                variance += bucket.variance
+        return Sums(observed, expected, down, up, variance)
 
     def also(self, other: Sums) -> Sums:
         """With those of another source added."""
         return Sums(
-            self.observed + other.observed, self.expected + other.expected, self.down + other.down, self.up + other.up
+            self.observed + other.observed,
+            self.expected + other.expected,
+            self.down + other.down,
+            self.up + other.up,
+            self.variance + other.variance,
         )
 
 
@@ -77,7 +89,7 @@ class Feed(msgspec.Struct, frozen=True, array_like=True):
     until: event time that the row covers, see `_until`. lapses: when it is outdated, see `_lapses`; both in ms.
     bucket_ms: length of its buckets, told with `recent`; 0 as long as it is not known.
     buckets: the last closed ones, oldest first, at most BUCKETS. part: the open one so far.
-    before: the sums of the episode's buckets that have left `buckets`.
+    before: the sums of the episode's buckets that have left `buckets`. height: of the episode, see `recovery.height`.
     """
 
     source: str
@@ -92,6 +104,7 @@ class Feed(msgspec.Struct, frozen=True, array_like=True):
     buckets: tuple[Bucket, ...]
     part: Bucket | None
     before: Sums
+    height: float = 0.0
 
     def now(self, at: int, silent: Collection[str] = ()) -> float:
         """Its evidence at event time `at`, >= 0. silent: sources that say nothing: what they said last stands."""
@@ -111,10 +124,14 @@ class Feed(msgspec.Struct, frozen=True, array_like=True):
         seen = self.buckets if self.part is None else (*self.buckets, self.part)
         return self.before.plus(bucket for bucket in seen if bucket.start >= floor)
 
+    @property
+    def is_back(self) -> bool:
+        """Whether the surge of its episode is over."""
+        return self.height > 0.0 and is_back(self.buckets, self.height)
+
     def over(self, begin: int) -> Sums:
-        """Its reports in the buckets that begin at `begin` (ms) or later, of the last BUCKETS."""
-        seen = self.buckets if self.part is None else (*self.buckets, self.part)
-        return Sums().plus(bucket for bucket in seen if bucket.start >= begin)
+        """Its reports in closed buckets that begin at `begin` (ms) or later, of the last BUCKETS."""
+        return Sums().plus(bucket for bucket in self.buckets if bucket.start >= begin)
 
     def course(self) -> Course | None:
         """Its last closed buckets without gaps between them; None before their length is known."""
@@ -205,6 +222,9 @@ def _saw(feed: Feed | None, row: SurgeRow, at: int, started: int | None, kept: i
         if started is not None:
             floor = _floor(started, bucket_ms)
             before = before.plus(bucket for bucket in leaving if bucket.start >= floor)
+    highest = 0.0
+    if started is not None and feed is not None:
+        highest = max(feed.height, height(buckets, started))
     return Feed(
         source=row.series.source,
         names=row.names,
@@ -218,6 +238,7 @@ def _saw(feed: Feed | None, row: SurgeRow, at: int, started: int | None, kept: i
         buckets=buckets,
         part=part,
         before=before,
+        height=highest,
     )
 
 
@@ -255,11 +276,16 @@ class Cell(msgspec.Struct, frozen=True, array_like=True):
         return min((feed.since() for feed in self.feeds if feed.now(at, silent)), default=at)
 
     def over(self, begin: int) -> Sums:
-        """Reports of all sources since `begin` (ms), as far back as they are known."""
+        """Reports of all sources in closed buckets since `begin` (ms), as far back as they are known."""
         sums = Sums()
         for feed in self.feeds:
             sums = sums.also(feed.over(begin))
         return sums
+
+    def early(self, begin: int) -> Sums:
+        """Reports of all sources in open buckets that began at `begin` (ms)."""
+        parts = [feed.part for feed in self.feeds if feed.part is not None and feed.part.start >= begin]
+        return Sums().plus(parts)
 
     def saw(self, row: SurgeRow, at: int, started: int | None, kept: int = BUCKETS) -> Cell:
         """The cell after a row at tick `at`. started: of the episode that its source takes part in, ms; else None."""
@@ -273,7 +299,7 @@ class Cell(msgspec.Struct, frozen=True, array_like=True):
 
     def begin(self) -> Cell:
         """The cell as an episode begins: what was counted before is not the episode's."""
-        return replace(self, feeds=tuple(replace(feed, before=Sums()) for feed in self.feeds))
+        return replace(self, feeds=tuple(replace(feed, before=Sums(), height=0.0) for feed in self.feeds))
 
 
 def _by_source(feed: Feed) -> str:

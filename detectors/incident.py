@@ -49,11 +49,11 @@ class IncidentRule(msgspec.Struct, frozen=True, kw_only=True):
     ] = 1.2
     error_ratio: Annotated[
         float, Meta(ge=1, description="observed / expected below which an incident is no more than a warning")
-    ] = 1.5
-    error_excess: Annotated[float, Meta(ge=0, description="reports beyond the usual that an error has at least")] = 20.0
+    ] = 1.3
+    error_excess: Annotated[float, Meta(ge=0, description="reports beyond the usual that an error has at least")] = 8.0
     error_after_seconds: Annotated[
         float, Meta(ge=0, le=86_400, description="how long a small outage has to last to be an error, seconds")
-    ] = 600.0
+    ] = 180.0
     critical_per_minute: Annotated[
         float,
         Meta(gt=0, description="reports a minute beyond the usual that are an error at once, later critical"),
@@ -108,6 +108,10 @@ def incident_id(service: str, region: str, at: int) -> str:
     return blake2b(msgspec.json.encode((kind, service, region, at)), digest_size=8).hexdigest()
 
 
+#: Service of the scope of a silent source, whose name stands for the region.
+FEED = "*feed"
+
+
 def kind_of(scope: Scope) -> Kind:
     """What a scope spans.
 
@@ -115,6 +119,8 @@ def kind_of(scope: Scope) -> Kind:
     ['series', 'service', 'region', 'global']
     """
     service, region = scope
+    if service == FEED:
+        return Kind.FEED
     if service == ALL:
         return Kind.GLOBAL if region == ALL else Kind.REGION
     return Kind.SERVICE if region == ALL or region.endswith("/*") else Kind.SERIES
@@ -161,6 +167,8 @@ def tell(incident: Incident, cell: Cell, state: State, sums: Sums, at: int) -> A
     """The record that tells of an incident at event time `at`."""
     part = [feed for feed in cell.feeds if feed.source in incident.sources]
     service, region = shown(incident.names.service), shown(incident.names.region)
+    if incident.scope[0] == FEED:
+        service = region = None
     return Alert(
         id=incident.id,
         sequence=incident.sequence,

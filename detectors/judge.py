@@ -12,11 +12,12 @@ from msgspec.structs import replace
 from detectors.alert import PAGING, Alert, Severity, State
 from detectors.budget import PageLog
 from detectors.cells import Cell, Sums
-from detectors.incident import Incident, IncidentRule, incident_id, severity, tell
-from detectors.rollup import is_rollup
+from detectors.incident import FEED, Incident, IncidentRule, incident_id, severity, tell
+from detectors.rollup import ALL, is_rollup
+from detectors.series import Names
 from detectors.silence import Silent
 from detectors.surges import SurgeRecord, SurgeRow
-from detectors.verdict import CANDIDATES, LEAST, Atom, Scope, Table, overlap, within
+from detectors.verdict import CANDIDATES, LEAST, PENALTY, Atom, Scope, Table, overlap, within
 
 #: Incidents open at once: more than anybody reads, and little enough to keep in memory with their last hour.
 MAX_OPEN = 10_000
@@ -24,10 +25,16 @@ MAX_OPEN = 10_000
 MAX_CELLS = 20_000
 #: Explained incidents of one parent at most: those with most evidence.
 CHILDREN = 100
+#: What a wide incident explains may go on so much longer before it counts by itself, ms.
+OUTLIVE_MS = 30 * 60_000
+#: A cause that explains what surges needs so much less evidence itself.
+HALF = 0.5
 #: An excess that doubled from less than so many reports is no news.
 DOUBLES_FROM = 10.0
-#: The verdict looks back to where the latest surge began, but at least and at most so far, ms.
-LOOK_BACK = 15 * 60_000, 60 * 60_000
+#: The verdict looks back to where the latest surge began, but at least so far, ms.
+LOOK_BACK_MS = 15 * 60_000
+#: When that is longer ago than this, it looks back no further than LOOK_BACK_MS.
+LATEST_MS = 60 * 60_000
 #: Cells that nobody told of for so long are forgotten, ms.
 FORGET_MS = 600_000
 
@@ -41,11 +48,13 @@ class JudgeState(msgspec.Struct, frozen=True):
     version: int
     reached: list[int]
     cells: list[Cell]
+    hot: list[Scope]
     incidents: list[Incident]
     silent: list[Silent]
     explained: list[Scope]
     held: list[tuple[int, list[SurgeRow], list[Silent]]]
     times: list[int]
+    at: int
     swept: int
     not_opened: int
     pages: PageLog
@@ -91,12 +100,12 @@ class Judge:
         self._incidents: dict[Scope, Incident] = {}
         self._silent: dict[str, Silent] = {}
         self._explained: set[Scope] = set()
-        self._open = dict.fromkeys(Severity, 0)
         # The calendar: event times at which something is to do, and the rows that belong to them.
         self._times: list[int] = []
         self._scheduled: set[int] = set()
         self._held: dict[int, _Held] = {}
         self._swept = 0
+        self._at = 0  # event time that is judged, or was last
 
     @property
     def through(self) -> int:
@@ -144,11 +153,12 @@ class Judge:
         while self._times and self._times[0] <= through:
             at = heappop(self._times)
             self._scheduled.discard(at)
+            self._at = at
             alerts.extend(self._judge(at))
         return alerts
 
     def _schedule(self, at: int) -> None:
-        if at not in self._scheduled:
+        if at > self._at and at not in self._scheduled:
             self._scheduled.add(at)
             heappush(self._times, at)
 
@@ -162,12 +172,17 @@ class Judge:
         self._hear(held, at)
         evidence = self._evidence(at)
         said: list[tuple[Incident, State]] = []
+        self._look_at_feeds(held.silent, at, said)
         surging = sorted(scope for scope, nats in evidence.items() if nats >= self.rule.open_at)
-        if surging:
-            self._explain(surging, evidence, at, said)
-        else:
-            self._explained = set()
-        for scope in sorted(self._incidents):
+        if any(row.closed for row in held.rows):
+            if surging:
+                self._explain(surging, evidence, at, said)
+            else:
+                self._explained = set()
+        elif early := self._early(surging, at):
+            self._explain_early(early, evidence, at, said)
+        # The widest last: it goes on while those that it explains do.
+        for scope in sorted(self._incidents, key=lambda each: (is_rollup(*each), each)):
             incident = self._incidents[scope]
             if incident.resolved is None:
                 self._follow(incident, evidence, at, said)
@@ -178,7 +193,7 @@ class Judge:
 
     def _hear(self, held: _Held, at: int) -> None:
         """Take in the rows of a tick."""
-        for silent in sorted(held.silent, key=lambda each: each.source):
+        for silent in sorted(held.silent, key=_by_source):
             if silent.over:
                 self._silent.pop(silent.source, None)
             else:
@@ -214,41 +229,125 @@ class Judge:
 
     # ---- what explains what surges
 
+    @property
+    def _roots(self) -> set[Scope]:
+        """What is open and not explained by another incident."""
+        return {
+            scope
+            for scope, each in self._incidents.items()
+            if each.resolved is None and each.parent is None and scope[0] != FEED
+        }
+
     def _explain(
         self, surging: list[Scope], evidence: dict[Scope, float], at: int, said: list[tuple[Incident, State]]
     ) -> None:
         """Find the causes of all that surges; open incidents, or change what is open."""
-        roots = {scope for scope, each in self._incidents.items() if each.resolved is None and each.parent is None}
-        table = self._table(surging, evidence, at)
-        kept = roots | self._explained
+        roots = self._roots
+        latest = max(self._cells[scope].onset(at, self._silent) for scope in surging)
+        begin = min(latest, at - LOOK_BACK_MS) if latest > at - LATEST_MS else at - LOOK_BACK_MS
+        candidates = self._candidates(evidence) | {scope for scope in roots if scope in self._cells}
+        table = self._table(begin, candidates, at)
+        chosen = self._chosen(table, surging, evidence, roots | self._explained)
+        self._explained = set(chosen)
+        self._open_causes(chosen, surging, evidence, at, said)
+        self._adopt(chosen, surging, evidence, at, said)
+
+    def _candidates(self, evidence: dict[Scope, float]) -> set[Scope]:
+        return set(sorted(evidence, key=lambda each: (-evidence[each], each))[:CANDIDATES])
+
+    def _chosen(
+        self, table: Table, surging: list[Scope], evidence: dict[Scope, float], kept: set[Scope]
+    ) -> dict[Scope, float]:
         chosen = table.choose(kept=kept)
         for scope in sorted(surging, key=lambda each: (-evidence[each], each)):
             if not any(overlap(scope, cause) for cause in chosen):
                 near = [cause for cause in table.candidates if overlap(cause, scope)]
                 best = max(near, key=lambda cause: (table.alone(cause), not is_rollup(*cause), cause), default=None)
-                if best is not None and table.alone(best) >= LEAST:
+                # What was explained by an incident that ended has to surge anew.
+                ended = any(
+                    within(scope, each) and each_.resolved is not None for each, each_ in self._incidents.items()
+                )
+                if best is not None and table.alone(best) >= (PENALTY if ended else LEAST):
                     chosen[best] = table.alone(best)
-        self._explained = set(chosen)
+        return {
+            cause: nats
+            for cause, nats in chosen.items()
+            if not any(within(cause, other) for other in chosen if other != cause)
+        }
+
+    def _open_causes(
+        self,
+        chosen: dict[Scope, float],
+        surging: list[Scope],
+        evidence: dict[Scope, float],
+        at: int,
+        said: list[tuple[Incident, State]],
+    ) -> None:
+        roots = self._roots
         # The widest first, so that parents are there.
-        for cause in sorted(chosen, key=lambda each: (not is_rollup(*each), -evidence[each], each)):
+        for cause in sorted(chosen, key=lambda each: (not is_rollup(*each), -evidence.get(each, 0.0), each)):
             own = self._incidents.get(cause)
             if own is not None and own.resolved is None:
                 continue
-            if max(evidence[scope] for scope in evidence if within(scope, cause) or scope == cause) < self.rule.open_at:
-                if not any(overlap(scope, cause) for scope in surging):
-                    continue
-            grown = [roots_ for roots_ in roots if within(roots_, cause) and roots_ != cause and roots_ not in chosen]
-            if grown:
+            needed = self.rule.open_at
+            explains = [scope for scope in surging if overlap(scope, cause)]
+            if explains:
+                needed *= HALF if len(explains) == 1 else 0.0
+            if evidence.get(cause, 0.0) < needed:
+                continue
+            over = [root for root in roots if within(cause, root) and root != cause]
+            grown = [root for root in roots if within(root, cause) and root not in chosen]
+            if over:
+                # Somebody was called for all of it already.
+                self._begin(cause, evidence, at, self._incidents[min(over)].id, said)
+            elif grown:
                 self._grow(min(grown, key=lambda each: (self._incidents[each].detected, each)), cause, at, said)
             else:
                 self._begin(cause, evidence, at, None, said)
-            roots.add(cause)
-        self._adopt(chosen, surging, evidence, at, said)
 
-    def _table(self, surging: list[Scope], evidence: dict[Scope, float], at: int) -> Table:
-        latest = max(self._cells[scope].onset(at, self._silent) for scope in surging)
-        begin = at - min(max(at - latest, LOOK_BACK[0]), LOOK_BACK[1])
-        candidates = sorted(evidence, key=lambda each: (-evidence[each], each))[:CANDIDATES]
+    def _early(self, surging: list[Scope], at: int) -> list[Scope]:
+        """What surges since the bucket that is open began, and is in no incident yet."""
+        early = []
+        for scope in surging:
+            own = self._incidents.get(scope)
+            if own is not None and own.resolved is None:
+                continue
+            if any(self._covers(each.scope, scope) for each in self._incidents.values() if each.resolved is None):
+                continue
+            parts = [feed.part for feed in self._cells[scope].feeds if feed.part is not None]
+            onset = self._cells[scope].onset(at, self._silent)
+            if parts and onset >= max(part.start for part in parts):
+                early.append(scope)
+        return early
+
+    def _covers(self, outer: Scope, inner: Scope) -> bool:
+        return within(inner, outer)
+
+    def _explain_early(
+        self, early: list[Scope], evidence: dict[Scope, float], at: int, said: list[tuple[Incident, State]]
+    ) -> None:
+        """As `_explain`, of what began in the open bucket, from that bucket alone."""
+        begin = max(
+            part.start for scope in early for feed in self._cells[scope].feeds if (part := feed.part) is not None
+        )
+        atoms = []
+        for scope in sorted(self._cells):
+            if not is_rollup(*scope):
+                told = self._cells[scope].early(begin)
+                if told.expected > 0.0:
+                    atoms.append(Atom(*scope, told.observed, told.expected, told.variance))
+        if not atoms:
+            return
+        told = [scope for scope, cell in self._cells.items() if cell.early(begin).expected > 0.0]
+        table = Table(atoms, self._candidates(evidence), told)
+        chosen = self._chosen(table, early, evidence, set())
+        chosen = {cause: nats for cause, nats in chosen.items() if any(overlap(cause, scope) for scope in early)}
+        self._open_causes(chosen, early, evidence, at, said)
+        self._adopt(chosen, early, evidence, at, said)
+
+    def _table(self, begin: int, candidates: set[Scope], at: int) -> Table:
+        """Observed and expected since `begin`, of series, and of what is left of roll-ups without them."""
+        ended = [each for each in self._incidents.values() if each.resolved is not None and each.calm is not None]
         atoms: list[Atom] = []
         sums: dict[tuple[str | None, str | None], Sums] = {}
         wholes: list[tuple[Scope, Sums]] = []
@@ -256,23 +355,29 @@ class Judge:
             cell = self._cells[scope]
             if cell.told < at:
                 continue
-            if is_rollup(*scope):
-                if scope[0] == "*" or scope[1] == "*":
-                    wholes.append((scope, cell.over(begin)))
-                continue
             told = cell.over(begin)
-            atoms.append(Atom(*scope, told.observed, told.expected, told.variance))
+            if is_rollup(*scope):
+                if scope[0] == ALL or scope[1] == ALL:
+                    wholes.append((scope, told))
+                continue
             for key in ((scope[0], None), (None, scope[1]), (None, None)):
                 sums[key] = sums.get(key, Sums()).also(told)
+            # What came before the end of an incident was that incident's.
+            over = max((each.calm or 0 for each in ended if within(scope, each.scope)), default=0)
+            if over > begin:
+                told = cell.over(over)
+            atoms.append(Atom(*scope, told.observed, told.expected, told.variance))
         for (service, region), whole in wholes:
-            key = (None if service == "*" else service, None if region == "*" else region)
+            if any(within((service, region), each.scope) and (each.calm or 0) > begin for each in ended):
+                continue
+            key = (None if service == ALL else service, None if region == ALL else region)
             part = sums.get(key, Sums())
             expected = whole.expected - part.expected
-            if expected < 0.05 * whole.expected or (region.endswith("/*")):
+            if expected < 0.05 * whole.expected or region.endswith("/*"):
                 continue
             variance = max(whole.variance - part.variance, expected) + (0.1 * whole.expected) ** 2
             atoms.append(Atom(*key, max(0.0, whole.observed - part.observed), expected, variance))
-        return Table(atoms, candidates)
+        return Table(atoms, candidates, [scope for scope, cell in self._cells.items() if cell.told >= at])
 
     def _grow(self, scope: Scope, cause: Scope, at: int, said: list[tuple[Incident, State]]) -> None:
         """An incident turned out to be wider: it keeps its id."""
@@ -298,24 +403,57 @@ class Judge:
     ) -> None:
         """What is explained by a wider cause is its child: shown, but nobody is called for it."""
         open_now = {scope: each for scope, each in self._incidents.items() if each.resolved is None}
-        wide = [cause for cause in chosen if is_rollup(*cause) and cause in open_now]
+        ids = {each.id for each in open_now.values()}
+        wide = [scope for scope, each in open_now.items() if is_rollup(*scope) and each.parent is None]
         for scope in sorted(surging):
-            parents = [cause for cause in wide if cause != scope and within(scope, cause)]
             own = open_now.get(scope)
-            if scope in chosen:
-                if own is not None and own.parent is not None:
-                    self._say(replace(own, parent=None), State.UPDATE, at, said)
+            parents = [cause for cause in wide if cause != scope and within(scope, cause)]
+            if parents and (own is not None or not is_rollup(*scope)):
+                parent = open_now[max(parents, key=lambda cause: (chosen.get(cause, 0.0), cause))].id
+                if own is None:
+                    self._begin(scope, evidence, at, parent, said)
+                elif own.parent is None:
+                    self._say(replace(own, parent=parent), State.UPDATE, at, said)
+            elif own is not None and own.parent is not None and own.parent not in ids and own.calm is None:
+                # It outlives what explained it.
+                self._say(replace(own, parent=None), State.UPDATE, at, said)
+
+    # ---- silent feeds
+
+    def _look_at_feeds(self, told: list[Silent], at: int, said: list[tuple[Incident, State]]) -> None:
+        """A silent source is an incident of its own."""
+        for silent in sorted(told, key=_by_source):
+            scope = FEED, silent.source
+            old = self._incidents.get(scope)
+            if old is None or old.resolved is not None:
+                if silent.over:
+                    continue
+                incident = Incident(
+                    id=old.id if old else incident_id(*scope, at),
+                    scope=scope,
+                    names=Names(FEED, silent.source),
+                    sequence=old.sequence if old else 0,
+                    episode=old.episode + 1 if old else 1,
+                    started=silent.since,
+                    detected=at,
+                    sources=(silent.source,),
+                    severity=Severity.INFO,
+                    evidence=silent.evidence,
+                    sent=at,
+                    excess=silent.missed,
+                )
+                self._say(incident, State.UPDATE if old else State.OPEN, at, said)
                 continue
-            if not parents or (is_rollup(*scope) and own is None):
-                continue
-            parent = open_now[max(parents, key=lambda cause: (chosen[cause], cause))].id
-            if own is None:
-                self._begin(scope, evidence, at, parent, said)
-            elif own.parent is None:
-                self._say(replace(own, parent=parent), State.UPDATE, at, said)
-        for scope, each in open_now.items():
-            if each.parent is None and scope not in chosen and scope not in surging:
-                pass
+            incident = replace(old, excess=silent.missed, evidence=max(old.evidence, silent.evidence))
+            if silent.over:
+                self._say(replace(incident, excess=old.excess, resolved=at), State.RESOLVED, at, said)
+            elif at >= old.sent + self._update_ms or self._feed_severity(incident) != old.severity:
+                self._say(incident, State.UPDATE, at, said)
+            else:
+                self._keep(incident)
+
+    def _feed_severity(self, incident: Incident) -> Severity:
+        return Severity.ERROR if incident.evidence >= self.rule.open_at else Severity.INFO
 
     # ---- the life of an incident
 
@@ -361,13 +499,14 @@ class Judge:
         self, incident: Incident, evidence: dict[Scope, float], at: int, said: list[tuple[Incident, State]]
     ) -> None:
         """Is there news of an open incident?"""
-        if incident.sent == at and any(each.id == incident.id for each, _ in said):
+        if incident.scope[0] == FEED or any(each.id == incident.id for each, _ in said):
             return
         now = evidence.get(incident.scope, 0.0)
         cell = self._cells[incident.scope]
         joined = {feed.source for feed in cell.feeds if feed.now(at, self._silent) >= self.rule.close_at}
         calm = None
-        if now < self.rule.close_at:
+        stale = all(source in self._silent for source in incident.sources)
+        if (now < self.rule.close_at or self._is_back(incident)) and not stale:
             calm = at if incident.calm is None else incident.calm
         incident = replace(
             incident,
@@ -376,7 +515,7 @@ class Judge:
             calm=calm,
         )
         sums = self._sums(incident)
-        if calm is not None and at >= calm + self._close_after_ms:
+        if calm is not None and at >= calm + self._close_after_ms and not self._waits(incident, calm, at):
             self._say(replace(incident, resolved=at), State.RESOLVED, at, said)
         elif (
             at >= incident.sent + self._update_ms
@@ -387,8 +526,22 @@ class Judge:
         else:
             self._keep(incident)
 
+    def _waits(self, incident: Incident, calm: int, at: int) -> bool:
+        """Whether a calm incident goes on because what it explains does."""
+        return at < calm + OUTLIVE_MS and any(
+            each.parent == incident.id and each.resolved is None and each.calm is None
+            for each in self._incidents.values()
+        )
+
+    def _is_back(self, incident: Incident) -> bool:
+        """Whether all sources that show it show that it is over, though their detectors are not sure yet."""
+        feeds = [feed for feed in self._cells[incident.scope].feeds if feed.source in incident.sources]
+        return all(feed.is_back for feed in feeds)
+
     def _sums(self, incident: Incident) -> Sums:
         sums = Sums()
+        if incident.scope[0] == FEED:
+            return Sums(0, incident.excess)
         for feed in self._cells[incident.scope].feeds:
             if feed.source in incident.sources:
                 sums = sums.also(feed.sums(incident.started))
@@ -396,6 +549,8 @@ class Judge:
 
     def _severity(self, incident: Incident, sums: Sums) -> Severity:
         """It never drops within an episode."""
+        if incident.scope[0] == FEED:
+            return self._feed_severity(incident)
         until = max((f.until for f in self._cells[incident.scope].feeds if f.source in incident.sources), default=0)
         seconds = (until - incident.started) / 1000
         now = severity(self.rule, observed=sums.observed, expected=sums.expected, seconds=seconds)
@@ -409,7 +564,7 @@ class Judge:
             state is not State.RESOLVED
             and incident.parent is None
             and worse in PAGING
-            and not (incident.paged == incident.episode)
+            and incident.paged != incident.episode
         ):
             self.pages = self.pages.paged(at)
             incident = replace(incident, paged=incident.episode)
@@ -418,7 +573,7 @@ class Judge:
             sequence=incident.sequence + 1,
             severity=worse,
             sent=at,
-            excess=sums.observed - sums.expected,
+            excess=incident.excess if incident.scope[0] == FEED else sums.observed - sums.expected,
         )
         self._keep(incident)
         said.append((incident, state))
@@ -431,9 +586,10 @@ class Judge:
         self._schedule(incident.sent + self._update_ms)
         if incident.calm is not None:
             self._schedule(incident.calm + self._close_after_ms)
+            self._schedule(incident.calm + OUTLIVE_MS)
 
     def _told(self, incident: Incident, state: State, at: int) -> Alert:
-        return tell(incident, self._cells[incident.scope], state, self._sums(incident), at)
+        return tell(incident, self._cells.get(incident.scope, Cell(*incident.scope)), state, self._sums(incident), at)
 
     @property
     def _close_after_ms(self) -> int:
@@ -446,6 +602,65 @@ class Judge:
     @property
     def _update_ms(self) -> int:
         return round(self.rule.update_seconds * 1000)
+
+    # ---- snapshots
+
+    def to_state(self) -> bytes:
+        """Everything that the judge knows: `from_state` goes on from there as if nothing had happened."""
+        return _encode_state(
+            JudgeState(
+                version=STATE_VERSION,
+                reached=self._reached,
+                cells=[self._cells[scope] for scope in sorted(self._cells)],
+                hot=sorted(self._hot),
+                incidents=[self._incidents[scope] for scope in sorted(self._incidents)],
+                silent=[self._silent[source] for source in sorted(self._silent)],
+                explained=sorted(self._explained),
+                held=[
+                    (at, sorted(held.rows, key=_by_series), sorted(held.silent, key=_by_source))
+                    for at, held in sorted(self._held.items())
+                ],
+                times=sorted(self._scheduled),
+                at=self._at,
+                swept=self._swept,
+                not_opened=self.not_opened,
+                pages=self.pages,
+            )
+        )
+
+    @classmethod
+    def from_state(cls, rule: IncidentRule, partitions: int, state: bytes) -> Self:
+        """The judge that `to_state` described. ValueError where the data is no such state.
+
+        Mismatch where it has another version or number of partitions.
+        """
+        try:
+            check_version(_decode_version(state).version, STATE_VERSION)
+            saved = _decode_state(state)
+        except msgspec.MsgspecError as error:
+            raise ValueError(f"no state of a judge: {error}") from error
+        if len(saved.reached) != partitions:
+            raise Mismatch(
+                f"the state was made for {len(saved.reached)} partitions of report-counts, "
+                f"the settings say {partitions}"
+            )
+        judge = cls(rule, partitions)
+        judge.not_opened, judge.pages = saved.not_opened, saved.pages
+        judge._reached = saved.reached
+        judge._cells = {cell.scope: cell for cell in saved.cells}
+        judge._hot = set(saved.hot)
+        judge._incidents = {incident.scope: incident for incident in saved.incidents}
+        judge._silent = {silent.source: silent for silent in saved.silent}
+        judge._explained = set(saved.explained)
+        judge._held = {at: _Held(rows, silent) for at, rows, silent in saved.held}
+        judge._scheduled = set(saved.times)
+        judge._times = list(saved.times)
+        judge._at, judge._swept = saved.at, saved.swept
+        return judge
+
+
+def _by_source(silent: Silent) -> str:
+    return silent.source
 
 
 def _by_series(row: SurgeRow) -> tuple[object, ...]:

@@ -33,7 +33,6 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     series_limit: how many series are watched, over all partitions.
     detectors: the first whose pattern fits a service watches it; none: the default detector.
     partitions, reports_partitions: of `report-counts` and of `reports`.
-    news_at: more evidences at which a judge may open an incident, where several are asked what each would say.
     """
 
     sources: dict[str, SourceRule] = {}
@@ -46,7 +45,6 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     detectors: tuple[DetectorChoice, ...] = ()
     partitions: int = 4
     reports_partitions: int = 4
-    news_at: tuple[float, ...] = ()
 
     def source(self, name: str) -> SourceRule:
         """The rule of a source, by its folded name."""

@@ -145,10 +145,15 @@ class Silence:
         """Of each row, the number of its source."""
         return self._source[: self._rows]
 
-    def is_silent(self, rows: NDArray[np.int64]) -> Flags:
-        """Which of the rows are of a silent source, or are owed reports: no early word on them."""
-        silent = np.array(self._silent, np.bool_)
-        return silent[self._source[rows]] | (self._owed[rows] > 0.0) | (self._quiet[rows] >= self._silent_after)
+    def without_backlog(self, counts: NDArray[np.int64], expected: Floats) -> NDArray[np.int64]:
+        """The counts of an open bucket, without what may be the backlog of a silence. expected: by now."""
+        silent = np.array(self._silent, np.bool_)[self.source]
+        silent |= (self._owed[: self._rows] > 0.0) | (self._quiet[: self._rows] >= self._silent_after)
+        beyond = np.where(silent, np.ceil(np.maximum(counts - expected, 0.0)), 0.0)
+        if not beyond.any():
+            return counts
+        np.maximum(beyond, self._of_parts(beyond), out=beyond)
+        return counts - np.minimum(beyond.astype(np.int64), counts)
 
     def close(
         self,

@@ -10,13 +10,12 @@ from msgspec.structs import replace
 
 from detectors.alert import Alert, Pager, State, millis
 from detectors.budget import WEEK_MS, Choice, choose
-from detectors.incident import IncidentRule, Judge
+from detectors.incident import IncidentRule
+from detectors.judge import Judge
 from detectors.local_time import HOUR_MS
 from detectors.report import fold
 from detectors.rules import Rules
-from detectors.series import Series
-from detectors.surges import SurgeRecord, SurgeRow, Tick
-from detectors.watch import COOLING_MS, NOT_TOLD, hot
+from detectors.surges import SurgeRecord
 
 #: Thresholds that are tried: evidence is on a logarithmic scale, and a tenth more or less is no difference that one
 #: could measure; far up there is little to tell apart.
@@ -128,7 +127,6 @@ class Trial:
         # That an incident goes on is no page, and to say so is most of a judge's work.
         rule = replace(rules.incidents, update_seconds=86_400.0)
         self._judges = [Judge(replace(rule, open_at=each), rules.partitions) for each in tried]
-        self._news = _News(rules)
         self._tallies = [_Tally() for _ in tried]
         self._episodes: dict[Key, list[_Episode]] = {}
         self._over: set[Key] = set()
@@ -150,8 +148,7 @@ class Trial:
     def apply(self, record: SurgeRecord) -> list[list[Alert]]:
         """The alerts of each judge that this record makes due, by rising threshold, regular updates left out."""
         self._began.setdefault(record.partition, record.through)
-        told = self._news.told(record, self.thresholds)
-        said = [judge.apply(each) for judge, each in zip(self._judges, told, strict=True)]
+        said = [judge.apply(record) for judge in self._judges]
         if not self._counts_from and self.through > 0:
             self._counts_from = min(self._began.values()) + round(self.rules.surge.warming_hours * HOUR_MS)
         for place, alerts in enumerate(said):
@@ -244,63 +241,3 @@ def _median(values: Counter[int]) -> float:
         if seen >= half:
             return float(value)
     return 0.0
-
-
-class _News:
-    """Which rows carry the hour before for which threshold: what `Watch` decides where there is one threshold."""
-
-    def __init__(self, rules: Rules) -> None:
-        self._rules = rules
-        self._hot = hot(rules.incidents.close_at)
-        # By series: evidence last told, and until when it is told at each bucket's end.
-        self._told: dict[Series, tuple[float, int]] = {}
-        self._reached = [0] * rules.partitions
-        self._pruned = 0
-
-    def told(self, record: SurgeRecord, tried: Sequence[float]) -> list[SurgeRecord]:
-        """The record as the judge of each threshold is told it."""
-        news = [self._levels(tick.at, row) for tick in record.ticks for row in tick.rows]
-        self._reached[record.partition] = record.through
-        self._prune(min(self._reached))
-        if all(each is None for each in news):
-            return [record] * len(tried)
-        bare = [
-            [row if row.recent is None else replace(row, recent=None) for row in tick.rows] for tick in record.ticks
-        ]
-        return [self._for(record, bare, news, threshold) for threshold in tried]
-
-    def _levels(self, at: int, row: SurgeRow) -> tuple[float, float] | None:
-        """Evidence told before and now, of a row that carries the hour before."""
-        told, hot_until = self._told.get(row.series, (NOT_TOLD, 0))
-        closed_at = at if row.closed else row.start + self._rules.source(row.series.source).lateness_ms
-        if closed_at >= hot_until:
-            told = NOT_TOLD
-        if row.evidence >= self._hot:
-            hot_until = at + COOLING_MS
-        self._told[row.series] = (row.evidence, hot_until)
-        return None if row.recent is None else (told, row.evidence)
-
-    def _prune(self, through: int) -> None:
-        """Forget the series that cooled, now and then."""
-        if len(self._told) > 2 * self._pruned + 1000:
-            self._told = {series: told for series, told in self._told.items() if told[1] > through}
-            self._pruned = len(self._told)
-
-    def _for(
-        self,
-        record: SurgeRecord,
-        bare: Sequence[Sequence[SurgeRow]],
-        news: Sequence[tuple[float, float] | None],
-        threshold: float,
-    ) -> SurgeRecord:
-        levels = (self._hot, threshold)
-        ticks, place = [], 0
-        for tick, without in zip(record.ticks, bare, strict=True):
-            rows = []
-            for row, short in zip(tick.rows, without, strict=True):
-                each = news[place]
-                place += 1
-                told = each is not None and any(each[0] < level <= each[1] for level in levels)
-                rows.append(row if told else short)
-            ticks.append(Tick(tick.at, rows))
-        return SurgeRecord(record.partition, record.partitions, record.through, ticks)

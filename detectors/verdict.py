@@ -8,6 +8,7 @@ though each region may surge by itself; and a cause that covers cells which do n
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final, NamedTuple
 
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from detectors.arrays import Flags, Floats
-from detectors.rollup import ALL, holds, is_rollup
+from detectors.rollup import ALL, holds, is_rollup, regions_around
 
 #: Service and region of a series or of a roll-up, see rollup.py.
 Scope = tuple[str, str]
@@ -26,13 +27,20 @@ FACTORS: Final = 0.1 * 2.0 ** np.arange(0, 14, 0.5)
 SCATTER: Final = 1.0
 #: What is expected is off by so much, beyond what the counts scatter.
 OFF: Final = 0.12
-#: Nats that a cause has to gain: prior odds against it. A single series is the plainest; ties go to it.
+#: ... and a cause of many cells raises them by no less than this: all of them may be off by a little.
+LEAST_FACTOR: Final = 0.25
+#: Nats that a cause has to gain: prior odds against it. A single series is the plainest; ties go to the narrower.
 PENALTY: Final = 5.0
 WIDE: Final = 0.5
+WIDEST: Final = 2.0
 #: ... and one that was believed before.
-PENALTY_KEPT: Final = 0.0
+PENALTY_KEPT: Final = 1.0
+#: ... and one more that holds another: a wide cause behind a narrow one needs more than that all are a little high.
+HOLDING: Final = 8.0
 #: A surge that no cause explains still has one, if the table does not speak against it: so many nats of any cell.
 LEAST: Final = 0.5
+#: A cell stands out with so many nats of its own.
+STANDS_OUT: Final = 3.0
 #: Candidates that are weighed at most: those with the most evidence.
 CANDIDATES: Final = 150
 
@@ -78,9 +86,9 @@ def overlap(one: Scope, other: Scope) -> bool:
 class Table:
     """The atoms as arrays, and how likely each is under each factor."""
 
-    def __init__(self, atoms: Sequence[Atom], candidates: Sequence[Scope]) -> None:
+    def __init__(self, atoms: Sequence[Atom], hot: Collection[Scope], known: Collection[Scope]) -> None:
+        """hot: what shows a surge by itself. known: what can be a cause."""
         self.atoms = atoms
-        self.candidates = list(candidates)
         observed = np.array([atom.observed for atom in atoms])[:, None]
         expected = np.array([max(atom.expected, 1e-3) for atom in atoms])[:, None]
         variance = np.array([atom.variance for atom in atoms])[:, None]
@@ -91,12 +99,25 @@ class Table:
         away = (np.log(FACTORS)[:, None] - np.log(FACTORS)) / SCATTER
         # By atom and factor of the cause: the best factor of its own that the atom may have.
         self._nats = (alone[:, :, None] - 0.5 * away * away).max(axis=1)
-        self._covered = np.array([[covers(cause, atom) for atom in atoms] for cause in candidates], np.bool_).reshape(
-            len(candidates), len(atoms)
-        )
+        self.candidates = sorted((set(hot) | self._suggested(alone.max(axis=1))) & set(known))
+        self._wide = np.array([is_rollup(*cause) for cause in self.candidates], np.bool_)
+        covered = [[covers(cause, atom) for atom in atoms] for cause in self.candidates]
+        self._covered = np.array(covered, np.bool_).reshape(len(self.candidates), len(atoms))
+
+    def _suggested(self, nats: Floats) -> set[Scope]:
+        """Cells that stand out in the table, and what is common to several of them."""
+        found: set[Scope] = set()
+        common: Counter[Scope] = Counter()
+        for atom, stands_out in zip(self.atoms, nats >= STANDS_OUT, strict=True):
+            if stands_out and atom.service is not None and atom.region is not None:
+                found.add((atom.service, atom.region))
+                around = regions_around(atom.region)
+                common.update([(atom.service, region) for region in around])
+                common.update([(ALL, region) for region in (atom.region, *around)])
+        return found | {scope for scope, number in common.items() if number > 1}
 
     def choose(self, kept: Collection[Scope] = (), without: Collection[Scope] = ()) -> dict[Scope, float]:
-        """The causes that explain the table best, with the nats that each gains. kept: causes that are known already."""
+        """The causes that explain the table best, and the nats that each gains. kept: causes that are known already."""
         chosen: dict[int, int] = {}
         penalty = np.array([_penalty(scope, scope in kept) for scope in self.candidates])
         barred = np.array([scope in without for scope in self.candidates], np.bool_)
@@ -114,8 +135,10 @@ class Table:
 
     def alone(self, cause: Scope) -> float:
         """Nats of a cause by itself."""
-        covered = self._covered[self.candidates.index(cause)]
-        return float(self._nats[covered].sum(axis=0).max(initial=0.0)) if covered.any() else 0.0
+        number = self.candidates.index(cause)
+        if not self._covered[number].any():
+            return 0.0
+        return self._factor({}, self._explained({}), number)[1]
 
     def total(self, causes: Mapping[Scope, float]) -> float:
         """Nats of causes together, penalties paid."""
@@ -127,7 +150,7 @@ class Table:
         return float(self._explained(chosen)[0].sum()) - sum(_penalty(cause, False) for cause in causes)
 
     def _explained(self, chosen: Mapping[int, int]) -> tuple[Floats, Flags]:
-        """Nats of each atom under the chosen causes (by factor): the best of those that cover it. And which are covered."""
+        """Nats of each atom under the chosen causes (by factor), the best of those that cover it; which are covered."""
         nats = np.full(len(self.atoms), -np.inf)
         for cause, factor in chosen.items():
             covered = self._covered[cause]
@@ -143,6 +166,8 @@ class Table:
         mine = self._nats[covered]
         mine = np.where(some[:, None], np.maximum(mine, nats[:, None]), mine)
         gains: NDArray[np.float64] = mine.sum(axis=0) - nats.sum()
+        if self._wide[cause]:
+            gains[FACTORS < LEAST_FACTOR] = -np.inf
         factor = int(gains.argmax())
         return factor, float(gains[factor])
 
@@ -155,8 +180,10 @@ class Table:
             if cause in chosen or barred[cause] or not self._covered[cause].any():
                 continue
             factor, gain = self._factor(chosen, now, cause)
-            if gain - penalty[cause] > most:
-                best, most = (cause, factor), gain - penalty[cause]
+            holding = any(within(self.candidates[each], self.candidates[cause]) for each in chosen)
+            gain -= penalty[cause] + (HOLDING if holding else 0.0)
+            if gain > most:
+                best, most = (cause, factor), gain
         return best
 
     def _loss(self, chosen: Mapping[int, int], cause: int) -> float:
@@ -166,4 +193,5 @@ class Table:
 
 
 def _penalty(scope: Scope, kept: bool) -> float:
-    return (PENALTY_KEPT if kept else PENALTY) + (WIDE if is_rollup(*scope) else 0.0)
+    wide = (WIDEST if scope == (ALL, ALL) else WIDE) if is_rollup(*scope) else 0.0
+    return (PENALTY_KEPT if kept else PENALTY) + wide

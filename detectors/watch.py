@@ -16,7 +16,7 @@ from detectors.local_time import HOUR_MS
 from detectors.recents import Recents, dispersion
 from detectors.river_bank import Bank, make_bank, restore_bank
 from detectors.river_models import DetectorChoice
-from detectors.rollup import is_rollup
+from detectors.rollup import ALL, is_rollup
 from detectors.rules import Policy, Rules
 from detectors.series import OVERFLOW, Names, Series
 from detectors.silence import Alive, SavedSilence, Silence, Silent
@@ -28,6 +28,8 @@ from detectors.window import OpenTick, SavedWindow, Window
 COOLING_MS = 30 * 60 * 1000
 #: Evidence from which the judge is told of a series; an incident closes below IncidentRule.close_at, so never above it.
 HOT = 0.5
+#: ... and of sums over all services, whose number is small: the judge asks early whether all of a region surges.
+HOT_OVERALL = -1.5
 #: Of a series that the judge was not told of yet.
 NOT_TOLD = -(2**62)
 #: Series that are told of because others of their service or region are hot, in one tick: those with most reports.
@@ -120,7 +122,8 @@ class Watch:
         # Asked for at every tick.
         self._ticks, self._tick_ms = policy.rule.ticks, policy.rule.tick_ms
         self._lateness_ms, self._bucket_ms = policy.rule.lateness_ms, policy.rule.bucket_ms
-        self._hot = hot(rules.incidents.close_at)
+        self._hot_at = hot(rules.incidents.close_at)
+        self._hot: Floats = np.zeros(0)  # of each row
         self._cap = cap
         self._observer = observer
         self._overflow = Series(f"*{policy.source}/{policy.detector}/{partition}", OVERFLOW, "")
@@ -276,6 +279,8 @@ class Watch:
         """What rows have to do with each other."""
         self.silence.add(added)
         self.arrival.add(len(self.silence.sources))
+        here = [HOT_OVERALL if each.service == ALL else self._hot_at for each in added]
+        self._hot = np.concatenate([self._hot, np.array(here)])
         services = [self._services.setdefault((each.source, each.service), len(self._services)) for each in added]
         regions = [self._regions.setdefault(each.region, len(self._regions)) for each in added]
         self._service = np.concatenate([self._service, np.array(services, np.int32)])
@@ -292,25 +297,27 @@ class Watch:
 
     def _peek(self, start: int, fractions: Floats, touched: NDArray[np.int64], at: int) -> list[SurgeRow]:
         """Early fire: the rows of an open bucket whose counts are steep, and those beside them."""
-        rows = self._steep(fractions, touched)
+        n = len(self.names)
+        counts = self._partial[:n]
+        rows = self._steep(counts, fractions, touched)
         if not len(rows):
             return []
-        scores = self.bank.peek(start, fractions, self._partial[: len(self.names)])
-        rows = rows[scores.evidence[rows] >= self._hot]
+        counts = self.silence.without_backlog(counts, self._expected[:n] * fractions)
+        scores = self.bank.peek(start, fractions, counts)
+        rows = rows[scores.evidence[rows] >= self._hot[rows]]
         self._hot_until[rows] = at + COOLING_MS
         if not len(rows):
             return []
         rows = self._with_those_beside(rows, scores)
-        return self._rows(rows.tolist(), scores, self._partial, start, start, closed=False)
+        return self._rows(rows.tolist(), scores, counts, start, start, closed=False)
 
-    def _steep(self, fractions: Floats, touched: NDArray[np.int64]) -> NDArray[np.int64]:
+    def _steep(self, counts: NDArray[np.int64], fractions: Floats, touched: NDArray[np.int64]) -> NDArray[np.int64]:
         # The last bucket's expectation is a good enough sieve; the bank has the last word.
-        counts = self._partial[touched]
+        counts = counts[touched]
         if counts.max(initial=0) < EARLY_REPORTS:
             return np.zeros(0, np.int64)
         steep = (counts >= EARLY_REPORTS) & (counts > 2 * (self._expected[touched] * fractions[touched] + 1))
-        rows = np.unique(touched[steep])
-        return rows[~self.silence.is_silent(rows)]
+        return np.unique(touched[steep])
 
     def _close_bucket(self, number: int, at: int, alive: Alive) -> Closed:
         n, start = len(self.names), number * self._bucket_ms
