@@ -9,7 +9,10 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-SCHEMA_VERSION = 2
+from detectors.report import fold
+from detectors.rollup import ALL
+
+SCHEMA_VERSION = 1
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -40,6 +43,9 @@ class Kind(enum.StrEnum):
     GLOBAL = "global"
     FEED = "feed"
 
+
+#: Service of what a silent source has instead.
+FEED = "*feed"
 
 #: What wakes somebody. The others are for the screen.
 PAGING = frozenset({Severity.ERROR, Severity.CRITICAL})
@@ -72,7 +78,10 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     kind: Annotated[Kind, Meta(description="what the incident spans")]
     sources: Annotated[list[str], Meta(description="the feeds that show it, sorted")]
     service: Annotated[str | None, Meta(description="null where it spans all services")]
-    region: Annotated[str | None, Meta(description="null where it spans all regions; '' where the reports do not say")]
+    region: Annotated[
+        str | None,
+        Meta(description="null: all regions; it/*: all within it; '' where the reports do not say"),
+    ]
     severity: Severity
     parent: Annotated[str | None, Meta(description="id of the incident that explains this one")] = None
     started_at: Annotated[Time, Meta(description="estimated onset")]
@@ -92,6 +101,16 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
 
 encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder(Alert).decode
+
+
+def place(alert: Alert) -> tuple[str, str]:
+    """Service and region that the incident spans, folded as those of series and roll-ups are.
+
+    Of a silent source it is `*feed` and the source.
+    """
+    if alert.kind is Kind.FEED:
+        return FEED, "".join(alert.sources)
+    return ALL if alert.service is None else fold(alert.service), ALL if alert.region is None else fold(alert.region)
 
 
 class Pager:
@@ -154,7 +173,7 @@ def headers(alert: Alert) -> list[tuple[str, bytes]]:
         "ce_id": f"{alert.id}.{alert.sequence}",
         "ce_source": "/groundswell",
         "ce_type": f"io.github.groundswell.incident.{alert.state.value}.v{alert.schema_version}",
-        "ce_subject": _place(alert.service or "", alert.region or ""),
+        "ce_subject": _subject(alert),
         "ce_time": alert.updated_at,
         "content-type": "application/json",
     }
@@ -194,8 +213,10 @@ def summary(
 _HARDLY_ANY = 0.05
 
 
-def _place(service: str, region: str) -> str:
-    return f"{service}/{region}" if region else service
+def _subject(alert: Alert) -> str:
+    if alert.kind is Kind.FEED:
+        return "".join(alert.sources)
+    return "/".join(filter(None, (alert.service, alert.region))) or ALL
 
 
 def _one_line(name: str) -> str:

@@ -28,20 +28,17 @@ _LEAST_SIZE = 1.5
 
 
 class Bucket(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """Reports of a source on a place in a bucket or in the part of it seen so far. observed: -1 where missing."""
+    """Reports of a source on a place in a bucket or in the part of it seen so far.
+
+    observed: -1 where missing. variance: of the count, where the expectation is right.
+    """
 
     start: int
     observed: int
     expected: float
     low: float
     high: float
-
-    @property
-    def variance(self) -> float:
-        """Of the count, where the expectation is right."""
-        # Of few reports the interval, in whole ones, says little.
-        most = self.expected + self.expected**2 / _LEAST_SIZE
-        return min(((self.high - self.expected) / _Z95) ** 2, most)
+    variance: float
 
 
 class Sums(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -180,9 +177,11 @@ def _lapses(row: SurgeRow, at: int, bucket_ms: int) -> int:
 
 def _bucket(start: int, observed: int, expected: float, low: float, high: float) -> Bucket:
     """A bucket; one whose expectation is no number (a detector chosen by name may say so) counts as missing."""
-    if math.isfinite(expected + low + high):
-        return Bucket(start, observed, expected, low, high)
-    return Bucket(start, -1, 0.0, 0.0, 0.0)
+    if not math.isfinite(expected + low + high):
+        return Bucket(start, -1, 0.0, 0.0, 0.0, 0.0)
+    # Of few reports the interval, in whole ones, says little.
+    variance = min(((high - expected) / _Z95) ** 2, expected + expected**2 / _LEAST_SIZE)
+    return Bucket(start, observed, expected, low, high, variance)
 
 
 def _closed(row: SurgeRow) -> list[Bucket]:

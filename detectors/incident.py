@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from detectors.alert import Alert, Kind, Severity, State, six_digits, summary, utc
+from detectors.alert import FEED, Alert, Kind, Severity, State, six_digits, summary, utc
 from detectors.cells import Cell, Sums, strongest
 from detectors.rollup import ALL
 from detectors.series import Names
@@ -108,10 +108,6 @@ def incident_id(service: str, region: str, at: int) -> str:
     return blake2b(msgspec.json.encode((kind, service, region, at)), digest_size=8).hexdigest()
 
 
-#: Service of the scope of a silent source, whose name stands for the region.
-FEED = "*feed"
-
-
 def kind_of(scope: Scope) -> Kind:
     """What a scope spans.
 
@@ -155,12 +151,12 @@ class Incident(msgspec.Struct, frozen=True, array_like=True):
 
 
 def shown(name: str) -> str | None:
-    """The service or region of a roll-up as alerts have it: None where it spans all.
+    """The service or region of a scope as alerts have it: None where it spans all.
 
     >>> shown("*"), shown("it/*"), shown("it")
-    (None, 'it', 'it')
+    (None, 'it/*', 'it')
     """
-    return None if name == ALL else name.removesuffix("/*")
+    return None if name == ALL else name
 
 
 def tell(incident: Incident, cell: Cell, state: State, sums: Sums, at: int) -> Alert:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from heapq import heappop, heappush
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import msgspec
 from msgspec.structs import replace
 
-from detectors.alert import PAGING, Alert, Severity, State
+from detectors.alert import FEED, PAGING, Alert, Severity, State
 from detectors.budget import PageLog
 from detectors.cells import Cell, Sums
-from detectors.incident import FEED, Incident, IncidentRule, incident_id, severity, tell
+from detectors.incident import Incident, IncidentRule, incident_id, severity, tell
 from detectors.rollup import ALL, is_rollup
 from detectors.series import Names
 from detectors.silence import Silent
+from detectors.snapshot import Mismatch, check_version
 from detectors.surges import SurgeRecord, SurgeRow
 from detectors.verdict import CANDIDATES, LEAST, PENALTY, Atom, Scope, Table, overlap, within
 
@@ -338,8 +339,8 @@ class Judge:
                     atoms.append(Atom(*scope, told.observed, told.expected, told.variance))
         if not atoms:
             return
-        told = [scope for scope, cell in self._cells.items() if cell.early(begin).expected > 0.0]
-        table = Table(atoms, self._candidates(evidence), told)
+        known = [scope for scope, cell in self._cells.items() if cell.early(begin).expected > 0.0]
+        table = Table(atoms, self._candidates(evidence), known)
         chosen = self._chosen(table, early, evidence, set())
         chosen = {cause: nats for cause, nats in chosen.items() if any(overlap(cause, scope) for scope in early)}
         self._open_causes(chosen, early, evidence, at, said)
@@ -360,7 +361,8 @@ class Judge:
                 if scope[0] == ALL or scope[1] == ALL:
                     wholes.append((scope, told))
                 continue
-            for key in ((scope[0], None), (None, scope[1]), (None, None)):
+            keys: tuple[tuple[str | None, str | None], ...] = ((scope[0], None), (None, scope[1]), (None, None))
+            for key in keys:
                 sums[key] = sums.get(key, Sums()).also(told)
             # What came before the end of an incident was that incident's.
             over = max((each.calm or 0 for each in ended if within(scope, each.scope)), default=0)
@@ -370,13 +372,13 @@ class Judge:
         for (service, region), whole in wholes:
             if any(within((service, region), each.scope) and (each.calm or 0) > begin for each in ended):
                 continue
-            key = (None if service == ALL else service, None if region == ALL else region)
-            part = sums.get(key, Sums())
+            rest = (None if service == ALL else service, None if region == ALL else region)
+            part = sums.get(rest, Sums())
             expected = whole.expected - part.expected
             if expected < 0.05 * whole.expected or region.endswith("/*"):
                 continue
             variance = max(whole.variance - part.variance, expected) + (0.1 * whole.expected) ** 2
-            atoms.append(Atom(*key, max(0.0, whole.observed - part.observed), expected, variance))
+            atoms.append(Atom(*rest, max(0.0, whole.observed - part.observed), expected, variance))
         return Table(atoms, candidates, [scope for scope, cell in self._cells.items() if cell.told >= at])
 
     def _grow(self, scope: Scope, cause: Scope, at: int, said: list[tuple[Incident, State]]) -> None:

@@ -122,7 +122,7 @@ class Trial:
 
     def __init__(self, rules: Rules, tried: Sequence[float]) -> None:
         """tried: thresholds, rising, all above close_at; one at least."""
-        self.rules = replace(rules, incidents=replace(rules.incidents, open_at=tried[0]), news_at=tuple(tried))
+        self.rules = replace(rules, incidents=replace(rules.incidents, open_at=tried[0]))
         self.thresholds = tuple(tried)
         # That an incident goes on is no page, and to say so is most of a judge's work.
         rule = replace(rules.incidents, update_seconds=86_400.0)
