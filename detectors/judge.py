@@ -26,7 +26,7 @@ MAX_OPEN = 10_000
 MAX_CELLS = 20_000
 #: Explained incidents of one parent at most: those with most evidence.
 CHILDREN = 100
-#: What a wide incident explains may go on so much longer before it counts by itself, ms.
+#: One series that an incident explains may go on so much longer before it counts by itself, ms.
 OUTLIVE_MS = 30 * 60_000
 #: A cause that explains what surges needs so much less evidence itself.
 HALF = 0.5
@@ -266,7 +266,7 @@ class Judge:
                 best = max(near, key=lambda cause: (table.alone(cause), not is_rollup(*cause), cause), default=None)
                 # What was explained by an incident that ended has to surge anew.
                 ended = any(
-                    within(scope, each) and each_.resolved is not None for each, each_ in self._incidents.items()
+                    overlap(scope, each.scope) for each in self._incidents.values() if each.resolved is not None
                 )
                 if best is not None and table.alone(best) >= (PENALTY if ended else LEAST):
                     chosen[best] = table.alone(best)
@@ -291,9 +291,10 @@ class Judge:
             if own is not None and own.resolved is None:
                 continue
             needed = self.rule.open_at
-            explains = [scope for scope in surging if overlap(scope, cause)]
-            if explains:
-                needed *= HALF if len(explains) == 1 else 0.0
+            if any(overlap(scope, cause) for scope in surging):
+                needed *= HALF
+            if sum(within(scope, cause) and not is_rollup(*scope) for scope in surging) > 1:
+                needed = 0.0
             if evidence.get(cause, 0.0) < needed:
                 continue
             over = [root for root in roots if within(cause, root) and root != cause]
@@ -530,10 +531,11 @@ class Judge:
 
     def _waits(self, incident: Incident, calm: int, at: int) -> bool:
         """Whether a calm incident goes on because what it explains does."""
-        return at < calm + OUTLIVE_MS and any(
+        restless = sum(
             each.parent == incident.id and each.resolved is None and each.calm is None
             for each in self._incidents.values()
         )
+        return restless > 1 or (restless == 1 and at < calm + OUTLIVE_MS)
 
     def _is_back(self, incident: Incident) -> bool:
         """Whether all sources that show it show that it is over, though their detectors are not sure yet."""

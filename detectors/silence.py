@@ -23,6 +23,8 @@ GAPS: Final = 2.0
 GAP_DAYS: Final = 3.0
 #: A backlog that has not come by then does not come: what is still owed fades so, minutes.
 OWED_MINUTES: Final = 30.0
+#: A series is lately back for so long.
+LATELY_SECONDS: Final = 7200
 #: Buckets of sources that are kept before old ones are looked for.
 FORGOTTEN_FROM: Final = 500
 NEVER: Final = -1
@@ -104,6 +106,7 @@ class Silence:
         self._ticks = ticks
         self._bucket_seconds = bucket_seconds
         self._keep_usual = float(np.exp(-bucket_seconds / 86_400.0 / GAP_DAYS))
+        self._back_buckets = int(LATELY_SECONDS // bucket_seconds)
         self._keep_owed = float(np.exp(-bucket_seconds / 60.0 / OWED_MINUTES))
         self.sources: list[str] = []
         self._source: Numbers = np.zeros(0, np.int32)
@@ -118,6 +121,7 @@ class Silence:
         self._quiet: NDArray[np.float32] = np.zeros(0, np.float32)  # expected since the row's last report
         self._owed: NDArray[np.float32] = np.zeros(0, np.float32)  # reports that may be backlog
         self._gone: Flags = np.zeros(0, np.bool_)  # missing in the last bucket
+        self._lately: NDArray[np.int32] = np.zeros(0, np.int32)  # buckets for which it counts as lately come back
         self._any_owed = False
 
     def add(self, series: Sequence[Series]) -> None:
@@ -128,6 +132,7 @@ class Silence:
         self._quiet = grown(self._quiet, self._rows)
         self._owed = grown(self._owed, self._rows)
         self._gone = grown(self._gone, self._rows)
+        self._lately = grown(self._lately, self._rows)
         for row, one in enumerate(series, first):
             if one.source not in self.sources:
                 self.sources.append(one.source)
@@ -144,6 +149,12 @@ class Silence:
     def source(self) -> Numbers:
         """Of each row, the number of its source."""
         return self._source[: self._rows]
+
+    @property
+    def lately_back(self) -> Flags:
+        """Rows that were missing until lately: roll-ups have meanwhile got used to their absence, and surge for it."""
+        flags: Flags = self._lately[: self._rows] > 0
+        return flags
 
     def without_backlog(self, counts: NDArray[np.int64], expected: Floats) -> NDArray[np.int64]:
         """The counts of an open bucket, without what may be the backlog of a silence. expected: by now."""
@@ -225,6 +236,9 @@ class Silence:
         if back.any():
             self._owed[: self._rows][back] = quiet[back]
             self._any_owed = True
+        lately = self._lately[: self._rows]
+        lately -= lately > 0
+        lately[back] = self._back_buckets
         quiet[:] = np.where(held, np.maximum(quiet + expected - observed, 0.0), 0.0)
         gone[:] = False if missing is None else missing
 
@@ -266,6 +280,7 @@ class Silence:
             "quiet": self._quiet[:rows].copy(),
             "owed": self._owed[:rows].copy(),
             "gone": self._gone[:rows].copy(),
+            "lately": self._lately[:rows].copy(),
         }
 
     def load(self, saved: SavedSilence, arrays: Mapping[str, NDArray[Any]]) -> None:
@@ -279,4 +294,5 @@ class Silence:
         self._quiet[: self._rows] = arrays["quiet"]
         self._owed[: self._rows] = arrays["owed"]
         self._gone[: self._rows] = arrays["gone"]
+        self._lately[: self._rows] = arrays["lately"]
         self._any_owed = bool(self._owed[: self._rows].any())

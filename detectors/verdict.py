@@ -35,8 +35,8 @@ WIDE: Final = 0.5
 WIDEST: Final = 2.0
 #: ... and one that was believed before.
 PENALTY_KEPT: Final = 1.0
-#: ... and one more that holds another: a wide cause behind a narrow one needs more than that all are a little high.
-HOLDING: Final = 8.0
+#: ... and one more that has cells in common with another: that some others are a little high is no second cause.
+CROSSING: Final = 8.0
 #: A surge that no cause explains still has one, if the table does not speak against it: so many nats of any cell.
 LEAST: Final = 0.5
 #: A cell stands out with so many nats of its own.
@@ -116,14 +116,31 @@ class Table:
                 common.update([(ALL, region) for region in (atom.region, *around)])
         return found | {scope for scope, number in common.items() if number > 1}
 
-    def choose(self, kept: Collection[Scope] = (), without: Collection[Scope] = ()) -> dict[Scope, float]:
-        """The causes that explain the table best, and the nats that each gains. kept: causes that are known already."""
-        chosen: dict[int, int] = {}
+    def choose(self, kept: Collection[Scope] = ()) -> dict[Scope, float]:
+        """The causes that explain the table best, and the nats that each gains. kept: causes that are known already.
+
+        One is added after the other, the best first. A wide one that was taken early may have kept out several narrow
+        ones that are better together: so each wide one is done without for a try.
+        """
         penalty = np.array([_penalty(scope, scope in kept) for scope in self.candidates])
-        barred = np.array([scope in without for scope in self.candidates], np.bool_)
+        barred: set[int] = set()
+        chosen = self._greedy(penalty, barred)
+        best = self._score(chosen, penalty)
+        for cause in sorted((each for each in chosen if self._wide[each]), key=lambda each: self.candidates[each]):
+            if cause not in chosen:
+                continue
+            other = self._greedy(penalty, barred | {cause})
+            score = self._score(other, penalty)
+            if score > best:
+                chosen, best = other, score
+                barred.add(cause)
+        return {self.candidates[cause]: self._loss(chosen, cause) for cause in chosen}
+
+    def _greedy(self, penalty: Floats, barred: Collection[int]) -> dict[int, int]:
+        """Causes, each with the number of its factor, without those barred."""
+        chosen: dict[int, int] = {}
         while True:
-            now = self._explained(chosen)
-            best = self._best(chosen, now, penalty, barred)
+            best = self._best(chosen, self._explained(chosen), penalty, barred)
             if best is None:
                 break
             chosen[best[0]] = best[1]
@@ -131,7 +148,14 @@ class Table:
         for cause in sorted(chosen, key=lambda each: self._loss(chosen, each) - penalty[each]):
             if self._loss(chosen, cause) < penalty[cause]:
                 del chosen[cause]
-        return {self.candidates[cause]: self._loss(chosen, cause) for cause in chosen}
+        return chosen
+
+    def _score(self, chosen: Mapping[int, int], penalty: Floats) -> float:
+        """Nats of the causes together, penalties paid."""
+        causes = [self.candidates[each] for each in chosen]
+        crossings = sum(any(overlap(cause, each) for each in causes[:number]) for number, cause in enumerate(causes))
+        paid = sum(float(penalty[each]) for each in chosen) + CROSSING * crossings
+        return float(self._explained(chosen)[0].sum()) - paid
 
     def alone(self, cause: Scope) -> float:
         """Nats of a cause by itself."""
@@ -139,15 +163,6 @@ class Table:
         if not self._covered[number].any():
             return 0.0
         return self._factor({}, self._explained({}), number)[1]
-
-    def total(self, causes: Mapping[Scope, float]) -> float:
-        """Nats of causes together, penalties paid."""
-        chosen = {self.candidates.index(cause): 0 for cause in causes}
-        for _ in range(2):
-            for cause in chosen:
-                rest = {each: factor for each, factor in chosen.items() if each != cause}
-                chosen[cause] = self._factor(rest, self._explained(rest), cause)[0]
-        return float(self._explained(chosen)[0].sum()) - sum(_penalty(cause, False) for cause in causes)
 
     def _explained(self, chosen: Mapping[int, int]) -> tuple[Floats, Flags]:
         """Nats of each atom under the chosen causes (by factor), the best of those that cover it; which are covered."""
@@ -164,7 +179,8 @@ class Table:
         covered = self._covered[cause]
         nats, some = now[0][covered], now[1][covered]
         mine = self._nats[covered]
-        mine = np.where(some[:, None], np.maximum(mine, nats[:, None]), mine)
+        # What another cause explains is no reason for one more, however well it would fit.
+        mine = np.where(some[:, None], nats[:, None], mine)
         gains: NDArray[np.float64] = mine.sum(axis=0) - nats.sum()
         if self._wide[cause]:
             gains[FACTORS < LEAST_FACTOR] = -np.inf
@@ -172,16 +188,16 @@ class Table:
         return factor, float(gains[factor])
 
     def _best(
-        self, chosen: Mapping[int, int], now: tuple[Floats, Flags], penalty: Floats, barred: Flags
+        self, chosen: Mapping[int, int], now: tuple[Floats, Flags], penalty: Floats, barred: Collection[int]
     ) -> tuple[int, int] | None:
         """The cause that gains most beyond its penalty, and its factor; None where none gains."""
         best, most = None, 1e-9
         for cause in range(len(self.candidates)):
-            if cause in chosen or barred[cause] or not self._covered[cause].any():
+            if cause in chosen or cause in barred or not self._covered[cause].any():
                 continue
             factor, gain = self._factor(chosen, now, cause)
-            holding = any(within(self.candidates[each], self.candidates[cause]) for each in chosen)
-            gain -= penalty[cause] + (HOLDING if holding else 0.0)
+            crossing = any(overlap(self.candidates[each], self.candidates[cause]) for each in chosen)
+            gain -= penalty[cause] + (CROSSING if crossing else 0.0)
             if gain > most:
                 best, most = (cause, factor), gain
         return best

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays import Array, Floats, Numbers, check_like, grown, pack, unpack
+from detectors.arrays import Array, Flags, Floats, Numbers, check_like, grown, pack, unpack
 from detectors.arrival import Arrival
 from detectors.local_time import HOUR_MS
 from detectors.recents import Recents, dispersion
@@ -122,8 +122,8 @@ class Watch:
         # Asked for at every tick.
         self._ticks, self._tick_ms = policy.rule.ticks, policy.rule.tick_ms
         self._lateness_ms, self._bucket_ms = policy.rule.lateness_ms, policy.rule.bucket_ms
-        self._hot_at = hot(rules.incidents.close_at)
-        self._hot: Floats = np.zeros(0)  # of each row
+        self._hot = hot(rules.incidents.close_at)
+        self._overall: Flags = np.zeros(0, np.bool_)  # rows of service `*`
         self._cap = cap
         self._observer = observer
         self._overflow = Series(f"*{policy.source}/{policy.detector}/{partition}", OVERFLOW, "")
@@ -279,8 +279,8 @@ class Watch:
         """What rows have to do with each other."""
         self.silence.add(added)
         self.arrival.add(len(self.silence.sources))
-        here = [HOT_OVERALL if each.service == ALL else self._hot_at for each in added]
-        self._hot = np.concatenate([self._hot, np.array(here)])
+        overall = [each.service == ALL for each in added]
+        self._overall = np.concatenate([self._overall, np.array(overall, np.bool_)])
         services = [self._services.setdefault((each.source, each.service), len(self._services)) for each in added]
         regions = [self._regions.setdefault(each.region, len(self._regions)) for each in added]
         self._service = np.concatenate([self._service, np.array(services, np.int32)])
@@ -304,11 +304,11 @@ class Watch:
             return []
         counts = self.silence.without_backlog(counts, self._expected[:n] * fractions)
         scores = self.bank.peek(start, fractions, counts)
-        rows = rows[scores.evidence[rows] >= self._hot[rows]]
-        self._hot_until[rows] = at + COOLING_MS
+        hot = rows[scores.evidence[rows] >= self._hot]
+        self._hot_until[hot] = at + COOLING_MS
+        rows = self._with_those_beside(hot, scores)
         if not len(rows):
             return []
-        rows = self._with_those_beside(rows, scores)
         return self._rows(rows.tolist(), scores, counts, start, start, closed=False)
 
     def _steep(self, counts: NDArray[np.int64], fractions: Floats, touched: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -340,14 +340,16 @@ class Watch:
         return Closed(rows, silent)
 
     def _with_those_beside(self, hot: NDArray[np.int64], scores: Scores) -> NDArray[np.int64]:
-        """Hot rows, and those of their services and regions: whose fault it is, those show that are not hot."""
+        """Hot rows, and those that show whose fault it is: of the same services and regions, though they are not hot."""
+        soon = (self._overall & (scores.evidence >= HOT_OVERALL)) | self.silence.lately_back
         if not len(hot):
-            return hot
+            return np.flatnonzero(soon)
         services = np.zeros(len(self._services), np.bool_)
         services[self._service[hot]] = True
         regions = np.zeros(len(self._regions), np.bool_)
         regions[self._region[hot]] = True
         told = services[self._service] | regions[self._region]
+        told |= soon
         told[hot] = False
         others = np.flatnonzero(told)
         if len(others) > BESIDE:
