@@ -67,6 +67,23 @@ class Course(msgspec.Struct, frozen=True, kw_only=True):
     high: list[float]
 
 
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """Why an incident is taken for what it is: what the table of services and regions shows since it began to surge."""
+
+    explained: Annotated[
+        float, Meta(description="share of all reports beyond the usual, in all that surges, that this cause explains")
+    ]
+    taking_part: Annotated[int, Meta(description="series within it that show it, of those that were looked at")]
+    looked_at: Annotated[int, Meta(description="series within it that were looked at")]
+    not_taking_part: Annotated[
+        list[str], Meta(description="regions (of a service) or services (of a region) that do not, at most ten")
+    ]
+    likelier: Annotated[
+        float, Meta(description="log10 of how much likelier it is than what else would explain the same")
+    ]
+    instead: Annotated[list[str], Meta(description="what else would: service in region, at most three; none: chance")]
+
+
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """One change of an incident."""
 
@@ -95,6 +112,7 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     expected_high: Annotated[float, Meta(description="upper end of the 95 % interval of expected")]
     ratio: Annotated[float | None, Meta(description="observed / expected; null where nothing was expected")]
     evidence: Annotated[float, Meta(description="log10 of the return period in series-weeks of what was seen")]
+    verdict: Annotated[Verdict | None, Meta(description="why it is taken for what it is; null where nothing was asked")]
     warming: Annotated[bool, Meta(description="the baseline is young: its interval is wide")]
     course: Annotated[Course | None, Meta(description="the last hour or so of the series")]
 

@@ -274,6 +274,11 @@ class Cell(msgspec.Struct, frozen=True, array_like=True):
         """Begin of the surge that its sources show, ms."""
         return min((feed.since() for feed in self.feeds if feed.now(at, silent)), default=at)
 
+    def is_new(self, at: int, silent: Collection[str] = ()) -> bool:
+        """Whether its surge began in a bucket that is open."""
+        parts = [feed.part.start for feed in self.feeds if feed.part is not None]
+        return bool(parts) and self.onset(at, silent) >= max(parts)
+
     def over(self, begin: int) -> Sums:
         """Reports of all sources in closed buckets since `begin` (ms), as far back as they are known."""
         sums = Sums()

@@ -9,7 +9,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from detectors.alert import FEED, Alert, Kind, Severity, State, six_digits, summary, utc
+from detectors.alert import FEED, Alert, Kind, Severity, State, Verdict, six_digits, summary, utc
 from detectors.cells import Cell, Sums, strongest
 from detectors.rollup import ALL
 from detectors.series import Names
@@ -129,7 +129,7 @@ class Incident(msgspec.Struct, frozen=True, array_like=True):
     sources: those that take part in the episode, sorted. evidence: the most that the episode had.
     sent, excess: when the last record was sent, and the reports beyond the usual that it told of.
     parent: id of the incident that explains it. calm: since when the evidence is low; None while it is not.
-    resolved: None while open.
+    resolved: None while open. verdict: when it was last asked for.
     """
 
     id: str
@@ -148,6 +148,7 @@ class Incident(msgspec.Struct, frozen=True, array_like=True):
     paged: int = 0
     calm: int | None = None
     resolved: int | None = None
+    verdict: Verdict | None = None
 
 
 def shown(name: str) -> str | None:
@@ -196,6 +197,7 @@ def tell(incident: Incident, cell: Cell, state: State, sums: Sums, at: int) -> A
         expected_high=six_digits(sums.expected + math.sqrt(sums.up)),
         ratio=six_digits(sums.observed / sums.expected) if sums.expected > 0 else None,
         evidence=six_digits(incident.evidence),
+        verdict=incident.verdict,
         warming=any(feed.warming for feed in part),
         course=strongest(part, at).course() if part else None,
     )

@@ -53,6 +53,7 @@ class JudgeState(msgspec.Struct, frozen=True):
     incidents: list[Incident]
     silent: list[Silent]
     explained: list[Scope]
+    refused: list[Scope]
     held: list[tuple[int, list[SurgeRow], list[Silent]]]
     times: list[int]
     at: int
@@ -101,11 +102,13 @@ class Judge:
         self._incidents: dict[Scope, Incident] = {}
         self._silent: dict[str, Silent] = {}
         self._explained: set[Scope] = set()
+        self._refused: set[Scope] = set()
         # The calendar: event times at which something is to do, and the rows that belong to them.
         self._times: list[int] = []
         self._scheduled: set[int] = set()
         self._held: dict[int, _Held] = {}
         self._swept = 0
+        self._looked_at: tuple[Table, set[Scope]] | None = None  # at this event time
         self._at = 0  # event time that is judged, or was last
 
     @property
@@ -171,25 +174,34 @@ class Judge:
             self.pages = PageLog(began=at)
         held = self._held.pop(at, _Held([], []))
         self._hear(held, at)
+        for scope in [scope for scope, each in self._incidents.items() if each.resolved is not None]:
+            if at >= (self._incidents[scope].resolved or 0) + self._reopen_ms:
+                del self._incidents[scope]
+        self._looked_at = None
         evidence = self._evidence(at)
         said: list[tuple[Incident, State]] = []
         self._look_at_feeds(held.silent, at, said)
         surging = sorted(scope for scope, nats in evidence.items() if nats >= self.rule.open_at)
-        if any(row.closed for row in held.rows):
-            if surging:
-                self._explain(surging, evidence, at, said)
+        self._refused &= set(surging)
+        if not surging:
+            self._explained = set()
+        elif any(row.closed for row in held.rows):
+            self._explain(surging, evidence, at, said)
+        elif early := self._early(surging):
+            # What began in the open bucket shows in that bucket alone; the rest in those before it.
+            new = [scope for scope in early if self._cells[scope].is_new(at, self._silent)]
+            if new:
+                self._explain_early(new, evidence, at, said)
             else:
-                self._explained = set()
-        elif early := self._early(surging, at):
-            self._explain_early(early, evidence, at, said)
+                self._explain(surging, evidence, at, said)
         # The widest last: it goes on while those that it explains do.
         for scope in sorted(self._incidents, key=lambda each: (is_rollup(*each), each)):
             incident = self._incidents[scope]
             if incident.resolved is None:
                 self._follow(incident, evidence, at, said)
-            elif at >= incident.resolved + self._reopen_ms:
-                del self._incidents[scope]
         self._sweep(at)
+        # Parents first; otherwise in order of what they span.
+        said.sort(key=lambda each: (each[0].parent is not None, each[0].scope, each[0].sequence))
         return [self._told(incident, state, at) for incident, state in said]
 
     def _hear(self, held: _Held, at: int) -> None:
@@ -250,6 +262,7 @@ class Judge:
         table = self._table(begin, candidates, at)
         chosen = self._chosen(table, surging, evidence, roots | self._explained)
         self._explained = set(chosen)
+        self._looked_at = table, set(chosen) & set(table.candidates)
         self._open_causes(chosen, surging, evidence, at, said)
         self._adopt(chosen, surging, evidence, at, said)
 
@@ -261,15 +274,18 @@ class Judge:
     ) -> dict[Scope, float]:
         chosen = table.choose(kept=kept)
         for scope in sorted(surging, key=lambda each: (-evidence[each], each)):
-            if not any(overlap(scope, cause) for cause in chosen):
-                near = [cause for cause in table.candidates if overlap(cause, scope)]
-                best = max(near, key=lambda cause: (table.alone(cause), not is_rollup(*cause), cause), default=None)
-                # What was explained by an incident that ended has to surge anew.
-                ended = any(
-                    overlap(scope, each.scope) for each in self._incidents.values() if each.resolved is not None
-                )
-                if best is not None and table.alone(best) >= (PENALTY if ended else LEAST):
-                    chosen[best] = table.alone(best)
+            if any(overlap(scope, cause) for cause in chosen):
+                continue
+            near = [cause for cause in table.candidates if overlap(cause, scope)]
+            best = max(near, key=lambda cause: (table.alone(cause), not is_rollup(*cause), cause), default=scope)
+            nats = table.alone(best) if near else 0.0
+            # What was explained by an incident that ended has to surge anew.
+            ended = any(each.resolved is not None and overlap(scope, at) for at, each in self._incidents.items())
+            if nats >= (PENALTY if ended else LEAST):
+                chosen[best] = nats
+            elif not ended and not is_rollup(*scope):
+                # The table sees less than the detector of a series does; it decides between causes only.
+                chosen[scope] = 0.0
         return {
             cause: nats
             for cause, nats in chosen.items()
@@ -307,23 +323,15 @@ class Judge:
             else:
                 self._begin(cause, evidence, at, None, said)
 
-    def _early(self, surging: list[Scope], at: int) -> list[Scope]:
-        """What surges since the bucket that is open began, and is in no incident yet."""
-        early = []
-        for scope in surging:
-            own = self._incidents.get(scope)
-            if own is not None and own.resolved is None:
-                continue
-            if any(self._covers(each.scope, scope) for each in self._incidents.values() if each.resolved is None):
-                continue
-            parts = [feed.part for feed in self._cells[scope].feeds if feed.part is not None]
-            onset = self._cells[scope].onset(at, self._silent)
-            if parts and onset >= max(part.start for part in parts):
-                early.append(scope)
-        return early
-
-    def _covers(self, outer: Scope, inner: Scope) -> bool:
-        return within(inner, outer)
+    def _early(self, surging: list[Scope]) -> list[Scope]:
+        """What surges in a bucket that is open, and is in no incident yet."""
+        open_now = [each.scope for each in self._incidents.values() if each.resolved is None]
+        return [
+            scope
+            for scope in surging
+            if any(feed.part is not None for feed in self._cells[scope].feeds)
+            and not any(within(scope, each) for each in open_now)
+        ]
 
     def _explain_early(
         self, early: list[Scope], evidence: dict[Scope, float], at: int, said: list[tuple[Incident, State]]
@@ -344,6 +352,7 @@ class Judge:
         table = Table(atoms, self._candidates(evidence), known)
         chosen = self._chosen(table, early, evidence, set())
         chosen = {cause: nats for cause, nats in chosen.items() if any(overlap(cause, scope) for scope in early)}
+        self._looked_at = table, set(chosen) & set(table.candidates)
         self._open_causes(chosen, early, evidence, at, said)
         self._adopt(chosen, early, evidence, at, said)
 
@@ -469,8 +478,9 @@ class Judge:
         said: list[tuple[Incident, State]],
     ) -> None:
         """A new incident, or the next episode of one that was resolved not long ago."""
-        if sum(self.open_by_severity().values()) >= MAX_OPEN:
-            self.not_opened += 1
+        if sum(each.resolved is None for each in self._incidents.values()) >= MAX_OPEN:
+            self.not_opened += scope not in self._refused
+            self._refused.add(scope)
             return
         cell = self._cells[scope]
         part = [feed for feed in cell.feeds if feed.now(at, self._silent) >= self.rule.close_at] or list(cell.feeds)
@@ -572,6 +582,9 @@ class Judge:
         ):
             self.pages = self.pages.paged(at)
             incident = replace(incident, paged=incident.episode)
+        if self._looked_at is not None and incident.scope in self._looked_at[1]:
+            table, chosen = self._looked_at
+            incident = replace(incident, verdict=table.verdict(incident.scope, chosen))
         incident = replace(
             incident,
             sequence=incident.sequence + 1,
@@ -620,6 +633,7 @@ class Judge:
                 incidents=[self._incidents[scope] for scope in sorted(self._incidents)],
                 silent=[self._silent[source] for source in sorted(self._silent)],
                 explained=sorted(self._explained),
+                refused=sorted(self._refused),
                 held=[
                     (at, sorted(held.rows, key=_by_series), sorted(held.silent, key=_by_source))
                     for at, held in sorted(self._held.items())
@@ -655,7 +669,7 @@ class Judge:
         judge._hot = set(saved.hot)
         judge._incidents = {incident.scope: incident for incident in saved.incidents}
         judge._silent = {silent.source: silent for silent in saved.silent}
-        judge._explained = set(saved.explained)
+        judge._explained, judge._refused = set(saved.explained), set(saved.refused)
         judge._held = {at: _Held(rows, silent) for at, rows, silent in saved.held}
         judge._scheduled = set(saved.times)
         judge._times = list(saved.times)

@@ -15,6 +15,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from detectors.alert import Verdict, six_digits
 from detectors.arrays import Flags, Floats
 from detectors.rollup import ALL, holds, is_rollup, regions_around
 
@@ -41,6 +42,8 @@ CROSSING: Final = 8.0
 LEAST: Final = 0.5
 #: A cell stands out with so many nats of its own.
 STANDS_OUT: Final = 3.0
+#: A cell takes part in a cause with so many nats.
+TAKES_PART: Final = 1.0
 #: Candidates that are weighed at most: those with the most evidence.
 CANDIDATES: Final = 150
 
@@ -156,6 +159,35 @@ class Table:
         crossings = sum(any(overlap(cause, each) for each in causes[:number]) for number, cause in enumerate(causes))
         paid = sum(float(penalty[each]) for each in chosen) + CROSSING * crossings
         return float(self._explained(chosen)[0].sum()) - paid
+
+    def verdict(self, cause: Scope, chosen: Collection[Scope]) -> Verdict:
+        """What speaks for one of the chosen causes."""
+        number = self.candidates.index(cause)
+        covered = self._covered[number]
+        excess = np.array([max(0.0, atom.observed - atom.expected) for atom in self.atoms])
+        takes_part = self._nats.max(axis=1) >= TAKES_PART
+        within_it = [
+            (atom, bool(takes_part[n]))
+            for n, atom in enumerate(self.atoms)
+            if covered[n] and atom.service is not None and atom.region is not None
+        ]
+        others = sorted((atom for atom, part in within_it if not part), key=lambda atom: -atom.expected)
+        names = dict.fromkeys((atom.service if cause[0] == ALL else atom.region) or "" for atom in others)
+        penalty = np.array([_penalty(scope, False) for scope in self.candidates])
+        now = {self.candidates.index(each): 0 for each in chosen if each in self.candidates}
+        for each in now:
+            rest = {other: factor for other, factor in now.items() if other != each}
+            now[each] = self._factor(rest, self._explained(rest), each)[0]
+        other = self._greedy(penalty, {number})
+        instead = sorted((self.candidates[each] for each in other if each not in now), key=str)
+        return Verdict(
+            explained=six_digits(float(excess[covered].sum() / max(excess.sum(), 1e-9))),
+            taking_part=len(within_it) - len(others),
+            looked_at=len(within_it),
+            not_taking_part=list(names)[:10],
+            likelier=six_digits((self._score(now, penalty) - self._score(other, penalty)) / float(np.log(10.0))),
+            instead=[" in ".join(filter(None, each)) for each in instead[:3]],
+        )
 
     def alone(self, cause: Scope) -> float:
         """Nats of a cause by itself."""

@@ -340,17 +340,15 @@ class Watch:
         return Closed(rows, silent)
 
     def _with_those_beside(self, hot: NDArray[np.int64], scores: Scores) -> NDArray[np.int64]:
-        """Hot rows, and those that show whose fault it is: of the same services and regions, though they are not hot."""
-        soon = (self._overall & (scores.evidence >= HOT_OVERALL)) | self.silence.lately_back
-        if not len(hot):
-            return np.flatnonzero(soon)
-        services = np.zeros(len(self._services), np.bool_)
-        services[self._service[hot]] = True
-        regions = np.zeros(len(self._regions), np.bool_)
-        regions[self._region[hot]] = True
-        told = services[self._service] | regions[self._region]
-        told |= soon
-        told[hot] = False
+        """Hot rows, and those that show whose fault it is: all of their services and regions, and what comes back."""
+        told = (self._overall & (scores.evidence >= HOT_OVERALL)) | self.silence.lately_back
+        if len(hot):
+            services = np.zeros(len(self._services), np.bool_)
+            services[self._service[hot]] = True
+            regions = np.zeros(len(self._regions), np.bool_)
+            regions[self._region[hot]] = True
+            told |= services[self._service] | regions[self._region]
+            told[hot] = False
         others = np.flatnonzero(told)
         if len(others) > BESIDE:
             order = sorted(others.tolist(), key=lambda row: (-scores.expected[row], self.bank.series[row]))

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from detectors import alert as alerts_topic
 from detectors.alert import Alert, Pager, Severity, State
-from detectors.incident import IncidentRule, Judge
+from detectors.incident import IncidentRule
+from detectors.judge import Judge
 from detectors.series import Names, Series
 from detectors.surges import Recent, SurgeRecord, SurgeRow, Tick
 
