@@ -27,7 +27,7 @@ MAX_CELLS = 20_000
 #: Explained incidents of one parent at most: those with most evidence.
 CHILDREN = 100
 #: One series that an incident explains may go on so much longer before it counts by itself, ms.
-OUTLIVE_MS = 30 * 60_000
+OUTLIVE_MS = 15 * 60_000
 #: A cause that explains what surges needs so much less evidence itself.
 HALF = 0.5
 #: An excess that doubled from less than so many reports is no news.
@@ -54,6 +54,7 @@ class JudgeState(msgspec.Struct, frozen=True):
     silent: list[Silent]
     explained: list[Scope]
     refused: list[Scope]
+    loud: list[Scope]
     held: list[tuple[int, list[SurgeRow], list[Silent]]]
     times: list[int]
     at: int
@@ -103,6 +104,7 @@ class Judge:
         self._silent: dict[str, Silent] = {}
         self._explained: set[Scope] = set()
         self._refused: set[Scope] = set()
+        self._loud: set[Scope] = set()  # what stands out of the table, whatever its evidence
         # The calendar: event times at which something is to do, and the rows that belong to them.
         self._times: list[int] = []
         self._scheduled: set[int] = set()
@@ -184,7 +186,7 @@ class Judge:
         surging = sorted(scope for scope, nats in evidence.items() if nats >= self.rule.open_at)
         self._refused &= set(surging)
         if not surging:
-            self._explained = set()
+            self._explained = self._loud = set()
         elif any(row.closed for row in held.rows):
             self._explain(surging, evidence, at, said)
         elif early := self._early(surging):
@@ -263,6 +265,7 @@ class Judge:
         chosen = self._chosen(table, surging, evidence, roots | self._explained)
         self._explained = set(chosen)
         self._looked_at = table, set(chosen) & set(table.candidates)
+        self._loud = {scope for scope in table.candidates if table.alone(scope) >= PENALTY}
         self._open_causes(chosen, surging, evidence, at, said)
         self._adopt(chosen, surging, evidence, at, said)
 
@@ -286,10 +289,15 @@ class Judge:
             elif not ended and not is_rollup(*scope):
                 # The table sees less than the detector of a series does; it decides between causes only.
                 chosen[scope] = 0.0
+        # Of one within another the one that explains less is not needed.
         return {
             cause: nats
             for cause, nats in chosen.items()
-            if not any(within(cause, other) for other in chosen if other != cause)
+            if not any(
+                (within(cause, other) and nats <= more) or (within(other, cause) and nats < more)
+                for other, more in chosen.items()
+                if other != cause
+            )
         }
 
     def _open_causes(
@@ -385,10 +393,12 @@ class Judge:
             rest = (None if service == ALL else service, None if region == ALL else region)
             part = sums.get(rest, Sums())
             expected = whole.expected - part.expected
-            if expected < 0.05 * whole.expected or region.endswith("/*"):
+            observed = whole.observed - part.observed
+            # Nothing is left where all of its series are told: what the baselines differ by is no series.
+            if expected < 0.05 * whole.expected or observed <= 0 or region.endswith("/*"):
                 continue
             variance = max(whole.variance - part.variance, expected) + (0.1 * whole.expected) ** 2
-            atoms.append(Atom(*rest, max(0.0, whole.observed - part.observed), expected, variance))
+            atoms.append(Atom(*rest, observed, expected, variance))
         return Table(atoms, candidates, [scope for scope, cell in self._cells.items() if cell.told >= at])
 
     def _grow(self, scope: Scope, cause: Scope, at: int, said: list[tuple[Incident, State]]) -> None:
@@ -426,7 +436,7 @@ class Judge:
                     self._begin(scope, evidence, at, parent, said)
                 elif own.parent is None:
                     self._say(replace(own, parent=parent), State.UPDATE, at, said)
-            elif own is not None and own.parent is not None and own.parent not in ids and own.calm is None:
+            elif own is not None and own.parent is not None and own.parent not in ids and scope in self._loud:
                 # It outlives what explained it.
                 self._say(replace(own, parent=None), State.UPDATE, at, said)
 
@@ -542,8 +552,8 @@ class Judge:
     def _waits(self, incident: Incident, calm: int, at: int) -> bool:
         """Whether a calm incident goes on because what it explains does."""
         restless = sum(
-            each.parent == incident.id and each.resolved is None and each.calm is None
-            for each in self._incidents.values()
+            each.parent == incident.id and each.resolved is None and each.calm is None and scope in self._loud
+            for scope, each in self._incidents.items()
         )
         return restless > 1 or (restless == 1 and at < calm + OUTLIVE_MS)
 
@@ -634,6 +644,7 @@ class Judge:
                 silent=[self._silent[source] for source in sorted(self._silent)],
                 explained=sorted(self._explained),
                 refused=sorted(self._refused),
+                loud=sorted(self._loud),
                 held=[
                     (at, sorted(held.rows, key=_by_series), sorted(held.silent, key=_by_source))
                     for at, held in sorted(self._held.items())
@@ -670,6 +681,7 @@ class Judge:
         judge._incidents = {incident.scope: incident for incident in saved.incidents}
         judge._silent = {silent.source: silent for silent in saved.silent}
         judge._explained, judge._refused = set(saved.explained), set(saved.refused)
+        judge._loud = set(saved.loud)
         judge._held = {at: _Held(rows, silent) for at, rows, silent in saved.held}
         judge._scheduled = set(saved.times)
         judge._times = list(saved.times)

@@ -126,17 +126,17 @@ class Table:
         ones that are better together: so each wide one is done without for a try.
         """
         penalty = np.array([_penalty(scope, scope in kept) for scope in self.candidates])
+        tried: set[int] = set()
         barred: set[int] = set()
         chosen = self._greedy(penalty, barred)
         best = self._score(chosen, penalty)
-        for cause in sorted((each for each in chosen if self._wide[each]), key=lambda each: self.candidates[each]):
-            if cause not in chosen:
-                continue
-            other = self._greedy(penalty, barred | {cause})
+        while wide := sorted(each for each in chosen if self._wide[each] and each not in tried):
+            tried.add(wide[0])
+            other = self._greedy(penalty, barred | {wide[0]})
             score = self._score(other, penalty)
             if score > best:
                 chosen, best = other, score
-                barred.add(cause)
+                barred.add(wide[0])
         return {self.candidates[cause]: self._loss(chosen, cause) for cause in chosen}
 
     def _greedy(self, penalty: Floats, barred: Collection[int]) -> dict[int, int]:
