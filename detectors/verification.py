@@ -4,9 +4,10 @@ A label is *found* if an incident that concerns it was open at some time within 
 from its start to the first alert of the first such incident, 0 where that was open before. An incident is *false* if it
 was open at no time within [start, end + tail) of any label that it concerns. A label's place is its service in its
 region and all regions within that; without a region it is the service anywhere. Incidents within that place concern it,
-and those that span it: of the service in a wider region or everywhere, of all services there, of everything.
+and those that span it or a part of it: of the service in a wider region or everywhere, of all services there, of
+everything.
 
-Two kinds of incidents are never false. What another one explains called nobody; it stands and falls with that. Of
+Two kinds of incidents are never false. What another one explains and called nobody stands and falls with that. Of
 silent feeds labels do not tell.
 """
 
@@ -87,6 +88,11 @@ class Verification(msgspec.Struct, frozen=True):
         return float(np.median([each.delay for each in self.found])) if self.found else None
 
 
+def is_judged(each: Episode) -> bool:
+    """Whether an episode can be false: labels tell of its kind, and it stands for itself or called somebody."""
+    return each.kind is not Kind.FEED and (each.parent is None or each.paged)
+
+
 class _Times:
     """The episodes of a service as arrays, to ask for those open at some time of a span."""
 
@@ -132,10 +138,6 @@ def verify(
             outside.append(label)
         else:
             missed.append(label)
-    judged = [(index, each) for index, each in enumerate(episodes) if _is_judged(each)]
+    judged = [(index, each) for index, each in enumerate(episodes) if is_judged(each)]
     false = [each for index, each in judged if index not in explained]
     return Verification(found, missed, outside, false, len(judged) - len(false))
-
-
-def _is_judged(each: Episode) -> bool:
-    return each.kind is not Kind.FEED and (each.parent is None or each.paged)
