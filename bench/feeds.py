@@ -158,6 +158,7 @@ def messages(feed: Feed, *, bucket_minutes: int = 1, source: str = "reports") ->
         part = feed.counts[begin : begin + rows]
         start, end = BEGIN_MS + begin * row_ms, BEGIN_MS + (begin + len(part)) * row_ms
         minute, column = np.nonzero(part)
+        heard = np.unique(minute)
         # A count is whole at the end of its row: within a bucket it would look like a surge of its own.
         ticks = (start + (minute + 1) * row_ms - 1) // (row_ms // 6)
         yield ChunkCounts(
@@ -167,6 +168,7 @@ def messages(feed: Feed, *, bucket_minutes: int = 1, source: str = "reports") ->
             upto=begin + len(part),
             watermark=end,
             hours=list(range(start // HOUR_MS, end // HOUR_MS)),
+            alive={source: [(start // row_ms + row, start // row_ms * 6 + row * 6 + 5) for row in heard.tolist()]},
             series=series,
             names=names,
             rows=column.tolist(),

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import msgspec
 from msgspec import Meta
@@ -117,18 +118,51 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     course: Annotated[Course | None, Meta(description="the last hour or so of the series")]
 
 
+class Spanning(Protocol):
+    """What says what an incident spans: an alert, an episode."""
+
+    @property
+    def kind(self) -> Kind: ...
+    @property
+    def sources(self) -> Sequence[str]: ...
+    @property
+    def service(self) -> str | None: ...
+    @property
+    def region(self) -> str | None: ...
+
+
 encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder(Alert).decode
 
 
-def place(alert: Alert) -> tuple[str, str]:
+def place(told: Spanning) -> tuple[str, str]:
     """Service and region that the incident spans, folded as those of series and roll-ups are.
 
     Of a silent source it is `*feed` and the source.
     """
-    if alert.kind is Kind.FEED:
-        return FEED, "".join(alert.sources)
-    return ALL if alert.service is None else fold(alert.service), ALL if alert.region is None else fold(alert.region)
+    if told.kind is Kind.FEED:
+        return FEED, "".join(told.sources)
+    return ALL if told.service is None else fold(told.service), ALL if told.region is None else fold(told.region)
+
+
+def words(told: Spanning) -> tuple[str, str]:
+    """What is in trouble and where, for people; where is '' for a silent feed and a region that nobody named."""
+    if told.kind is Kind.FEED:
+        return f"Feed {''.join(told.sources)}", ""
+    what = "All services" if told.service is None else told.service
+    if told.region is None:
+        return what, "everywhere"
+    return what, f"all of {told.region[:-2]}" if told.region.endswith("/*") else told.region
+
+
+def title(told: Spanning) -> str:
+    """What an incident is about, for people: "WhatsApp in all of it", "WhatsApp everywhere", "Feed outage-site"."""
+    if told.kind is Kind.GLOBAL:
+        return "Everything"
+    what, where = words(told)
+    if not where:
+        return what
+    return f"{what} {where}" if told.region is None else f"{what} in {where}"
 
 
 class Pager:
@@ -198,33 +232,28 @@ def headers(alert: Alert) -> list[tuple[str, bytes]]:
     return [(name, text.encode()) for name, text in texts.items()]
 
 
-def summary(
-    *,
-    service: str,
-    region: str,
-    observed: int,
-    expected: float,
-    started_ms: int,
-    until_ms: int,
-    resolved_ms: int | None = None,
-    again: bool = False,
-) -> str:
-    """One line that a person understands at 3 a.m.
+def summary(alert: Alert, until_ms: int) -> str:
+    """One line that a person understands at 3 a.m., of the alert's other fields.
 
-    until_ms: event time up to which observed and expected were counted. again: it had been resolved and came back.
-
-    >>> summary(service="WhatsApp", region="it/lazio", observed=61, expected=4.3,
-    ...         started_ms=1_666_681_440_000, until_ms=1_666_681_740_000)
-    'WhatsApp in it/lazio: 61 reports in 5 minutes, 4.3 usual (14 times), since 07:04 UTC'
+    until_ms: event time up to which its reports were counted.
     """
-    where = " in ".join(filter(None, (_one_line(service), _one_line(region))))
-    counted = f"{observed:,} report{'' if observed == 1 else 's'} in {_span(until_ms - started_ms)}, {_usual(expected)}"
-    if expected >= _HARDLY_ANY:
-        counted += f" ({_figure(observed / expected)} times)"
+    name, started_ms = _one_line(title(alert)), millis(alert.started_at)
+    resolved_ms = None if alert.resolved_at is None else millis(alert.resolved_at)
+    again = " again" if alert.episode > 1 else ""
     since = f"since {_clock(started_ms, until_ms if resolved_ms is None else resolved_ms)} UTC"
+    if alert.kind is Kind.FEED:
+        missed = _figure(alert.expected)
+        if resolved_ms is None:
+            return f"{name} is silent{again}: no report {since}, {missed} expected since then"
+        silence = _span(resolved_ms - started_ms)
+        back = _clock(resolved_ms, resolved_ms)
+        return f"{name} is back at {back} UTC after {silence} of silence, {missed} reports expected in that time"
+    counted = f"{_units(alert.observed, 'report')} in {_span(until_ms - started_ms)}, {_usual(alert.expected)}"
+    if alert.expected >= _HARDLY_ANY:
+        counted += f" ({_figure(alert.observed / alert.expected)} times)"
     if resolved_ms is not None:
-        return f"{where}: resolved at {_clock(resolved_ms, resolved_ms)} UTC after {counted}, {since}"
-    return f"{where}{' again' if again else ''}: {counted}, {since}"
+        return f"{name}: resolved at {_clock(resolved_ms, resolved_ms)} UTC after {counted}, {since}"
+    return f"{name}{again}: {counted}, {since}"
 
 
 #: Below it an expected count is put in words: a ratio of thousands would say nothing.
@@ -273,7 +302,7 @@ def _span(ms: int) -> str:
 
 
 def _units(number: int, unit: str) -> str:
-    return f"{number} {unit}" if number == 1 else f"{number} {unit}s"
+    return f"{number:,} {unit}" if number == 1 else f"{number:,} {unit}s"
 
 
 def _clock(ms: int, seen_from_ms: int) -> str:

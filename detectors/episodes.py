@@ -5,27 +5,29 @@ from __future__ import annotations
 import msgspec
 from msgspec.structs import replace
 
-from detectors.alert import Alert, Severity, State, millis
-from detectors.report import fold
+from detectors.alert import Alert, Kind, Pager, Severity, State, millis, place
 
-#: Folded names of a service and a region: what is judged together.
+#: Folded names of a service and a region, or of a roll-up: what is judged together. See `detectors.alert.place`.
 Place = tuple[str, str]
 
 
 class Episode(msgspec.Struct, frozen=True, gc=False):
     """An incident from open to resolved, as its latest alert tells of it; an incident that came back has several.
 
-    number: 1, 2, 3 … within the incident. service, region: as shown to people; place: folded as those of reports are.
-    Times in ms since 1970.
+    number: 1, 2, 3 … within the incident. kind, service, region, parent: see Alert; place: folded as those of reports
+    are. paged: one of its alerts was a page, see `Pager`. Times in ms since 1970.
     started: estimated onset. detected: its first alert. until: resolved, or, while it is open, what is known of.
     observed, expected, low, high, ratio, evidence, severity, warming, summary: see Alert.
     """
 
     id: str
     number: int
-    service: str
-    region: str
+    kind: Kind
+    service: str | None
+    region: str | None
     place: Place
+    parent: str | None
+    paged: bool
     sources: tuple[str, ...]
     severity: Severity
     started: int
@@ -42,14 +44,17 @@ class Episode(msgspec.Struct, frozen=True, gc=False):
     summary: str
 
 
-def episode(alert: Alert) -> Episode:
+def episode(alert: Alert, paged: bool) -> Episode:
     """The episode as this alert tells of it. ValueError where a time of the alert is none."""
     return Episode(
         id=alert.id,
         number=alert.episode,
+        kind=alert.kind,
         service=alert.service,
         region=alert.region,
-        place=(fold(alert.service), fold(alert.region)),
+        place=place(alert),
+        parent=alert.parent,
+        paged=paged,
         sources=tuple(alert.sources),
         severity=alert.severity,
         started=millis(alert.started_at),
@@ -72,16 +77,21 @@ class History:
 
     def __init__(self) -> None:
         self.records = 0
+        self._pager = Pager()
         self._episodes: dict[tuple[str, int], Episode] = {}
         self._by_place: dict[Place, list[tuple[str, int]]] = {}
 
     def apply(self, alert: Alert) -> None:
         """Take the next alert; alerts come in their order. ValueError as `episode`."""
         self.records += 1
-        told = episode(alert)
-        key = (told.id, told.number)
-        if key not in self._episodes:
+        key = (alert.id, alert.episode)
+        before = self._episodes.get(key)
+        told = episode(alert, self._pager.pages(alert) or (before is not None and before.paged))
+        if before is None or before.place != told.place:
             self._by_place.setdefault(told.place, []).append(key)
+        if before is not None and before.place != told.place:
+            # It turned out to be wider.
+            self._by_place[before.place].remove(key)
         self._episodes[key] = told
 
     def at(self, place: Place) -> list[Episode]:

@@ -19,6 +19,7 @@ from detectors.arrays import grown
 from detectors.episodes import Episode, History, Place
 from detectors.local_time import DAY_MS
 from detectors.river_bank import Bank
+from detectors.rollup import is_rollup
 from detectors.series import Series
 from detectors.surge import Scores
 from detectors.verification import Label
@@ -169,7 +170,9 @@ class Recorder:
     # What tracks hand over
 
     def labels_of(self, series: Series) -> Iterable[tuple[int, Label]]:
-        """The labels that a series belongs to, with their indexes."""
+        """The labels that a series belongs to, with their indexes; none of a roll-up, which would show it once more."""
+        if is_rollup(series.service, series.region):
+            return
         for index, label in self._labels.get(series.service, ()):
             if label.covers((series.service, series.region)):
                 yield index, label

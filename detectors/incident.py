@@ -8,6 +8,7 @@ from typing import Annotated
 
 import msgspec
 from msgspec import Meta
+from msgspec.structs import replace
 
 from detectors.alert import FEED, Alert, Kind, Severity, State, Verdict, six_digits, summary, utc
 from detectors.cells import Cell, Sums, strongest
@@ -166,7 +167,7 @@ def tell(incident: Incident, cell: Cell, state: State, sums: Sums, at: int) -> A
     service, region = shown(incident.names.service), shown(incident.names.region)
     if incident.scope[0] == FEED:
         service = region = None
-    return Alert(
+    alert = Alert(
         id=incident.id,
         sequence=incident.sequence,
         episode=incident.episode,
@@ -181,16 +182,7 @@ def tell(incident: Incident, cell: Cell, state: State, sums: Sums, at: int) -> A
         detected_at=utc(incident.detected),
         updated_at=utc(at),
         resolved_at=None if incident.resolved is None else utc(incident.resolved),
-        summary=summary(
-            service=service or "all services",
-            region=region or "",
-            observed=sums.observed,
-            expected=sums.expected,
-            started_ms=incident.started,
-            until_ms=max((feed.until for feed in part), default=at),
-            resolved_ms=incident.resolved,
-            again=incident.episode > 1,
-        ),
+        summary="",
         observed=sums.observed,
         expected=six_digits(sums.expected),
         expected_low=six_digits(max(0.0, sums.expected - math.sqrt(sums.down))),
@@ -201,3 +193,4 @@ def tell(incident: Incident, cell: Cell, state: State, sums: Sums, at: int) -> A
         warming=any(feed.warming for feed in part),
         course=strongest(part, at).course() if part else None,
     )
+    return replace(alert, summary=summary(alert, max((feed.until for feed in part), default=at)))

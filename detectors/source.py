@@ -20,7 +20,11 @@ class SourceRule(msgspec.Struct, frozen=True, order=True, kw_only=True):
     ] = 3.0
     silent_after: Annotated[
         float,
-        Meta(ge=3, le=1e6, description="reports expected since the last one that make a source silent, and not calm"),
+        Meta(
+            ge=3,
+            le=1_000_000,
+            description="reports expected since the last one that make a source silent, and not calm",
+        ),
     ] = 7.0
 
     def __post_init__(self) -> None:

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 import msgspec
 from msgspec.structs import replace
 
-from detectors.alert import Alert, Pager, State, millis
+from detectors.alert import FEED, Alert, Pager, State, millis, place
 from detectors.budget import WEEK_MS, Choice, choose
 from detectors.incident import IncidentRule
 from detectors.judge import Judge
 from detectors.local_time import HOUR_MS
-from detectors.report import fold
 from detectors.rules import Rules
 from detectors.surges import SurgeRecord
+from detectors.verdict import Scope, overlap
 
 #: Thresholds that are tried: evidence is on a logarithmic scale, and a tenth more or less is no difference that one
 #: could measure; far up there is little to tell apart.
@@ -26,8 +26,6 @@ LADDER = (
     8.2, 8.4, 8.6, 8.8, 9.0, 9.5, 10.0, 10.5, 11.0, 12.0, 13.0, 15.0,
 )
 # fmt: on
-
-Key = tuple[str, str]
 
 
 def thresholds(rule: IncidentRule) -> tuple[float, ...]:
@@ -103,13 +101,17 @@ class _Tally:
 
 
 class _Episode:
-    """An episode of the judge with the lowest threshold. Every other judge's lies within one of these."""
+    """An episode of the judge with the lowest threshold. Every other judge's overlaps one of these."""
 
-    def __init__(self) -> None:
-        self.last: Alert | None = None
-        self.resolved: int | None = None
+    def __init__(self, alert: Alert) -> None:
+        self.last = alert
         # Event time of each judge's page.
         self.paged: dict[int, int] = {}
+
+    def was_open(self, at: int) -> bool:
+        """Whether it was open at an event time, ms, or was resolved then."""
+        resolved = self.last.resolved_at
+        return millis(self.last.detected_at) <= at and (resolved is None or at <= millis(resolved))
 
 
 class Trial:
@@ -128,8 +130,9 @@ class Trial:
         rule = replace(rules.incidents, update_seconds=86_400.0)
         self._judges = [Judge(replace(rule, open_at=each), rules.partitions) for each in tried]
         self._tallies = [_Tally() for _ in tried]
-        self._episodes: dict[Key, list[_Episode]] = {}
-        self._over: set[Key] = set()
+        # Those that are open, by id and number: one may be resolved and back within a record.
+        self._episodes: dict[tuple[str, int], _Episode] = {}
+        self._over: list[tuple[str, int]] = []
         self._marks: list[float] = []
         # Where each partition began. Before each of them did, nothing is judged.
         self._began: dict[int, int] = {}
@@ -151,54 +154,46 @@ class Trial:
         said = [judge.apply(record) for judge in self._judges]
         if not self._counts_from and self.through > 0:
             self._counts_from = min(self._began.values()) + round(self.rules.surge.warming_hours * HOUR_MS)
-        for place, alerts in enumerate(said):
+        for number, alerts in enumerate(said):
             for alert in alerts:
-                self._note(place, alert)
+                self._note(number, alert)
         self._settle()
         return said
 
-    def _note(self, place: int, alert: Alert) -> None:
-        """The lowest threshold's alerts of a record come first: its episodes are there before what lies within them."""
-        tally, at = self._tallies[place], millis(alert.updated_at)
-        key = (fold(alert.service), fold(alert.region))
+    def _note(self, number: int, alert: Alert) -> None:
+        """The lowest threshold's alerts of a record come first: its episodes are there before what overlaps them."""
+        tally, at = self._tallies[number], millis(alert.updated_at)
         pages, begins = tally.pager.pages(alert), alert.detected_at == alert.updated_at
         if at >= self._counts_from:
             tally.pages += pages
             tally.incidents += begins
-        if place == 0:
-            episodes = self._episodes.setdefault(key, [])
-            if begins:
-                episodes.append(_Episode())
-            episodes[-1].last = alert
+        if number == 0:
+            key = alert.id, alert.episode
+            episode = self._episodes.setdefault(key, _Episode(alert))
+            episode.last = alert
             if alert.state is State.RESOLVED:
-                episodes[-1].resolved = at
-                self._over.add(key)
-        if pages:
-            for episode in self._episodes.get(key, ()):
-                if episode.resolved is None or at <= episode.resolved:
-                    episode.paged[place] = at
-                    break
+                self._over.append(key)
+            if pages:
+                episode.paged[0] = at
+        elif pages:
+            # What is one incident to this judge may be several to the lowest threshold's, or a part of one.
+            for episode in self._episodes.values():
+                if episode.was_open(at) and _meet(place(alert), place(episode.last)):
+                    episode.paged.setdefault(number, at)
 
     def _settle(self) -> None:
         """Put the episodes that are over to the account of each threshold, and forget them."""
-        for key in self._over:
-            goes_on = []
-            for episode in self._episodes.pop(key):
-                if episode.resolved is None:
-                    goes_on.append(episode)
-                else:
-                    self._account(episode, self._tallies, self._marks)
-            if goes_on:
-                self._episodes[key] = goes_on
+        for each in self._over:
+            self._account(self._episodes.pop(each), self._tallies, self._marks)
         self._over.clear()
 
     def _account(self, episode: _Episode, tallies: Sequence[_Tally], marks: list[float]) -> None:
         first, last = episode.paged.get(0), episode.last
-        if first is None or last is None or first < self._counts_from:
+        if first is None or first < self._counts_from:
             return
         marks.append(last.evidence)
-        for place, tally in enumerate(tallies):
-            paged = episode.paged.get(place)
+        for number, tally in enumerate(tallies):
+            paged = episode.paged.get(number)
             if paged is not None:
                 tally.delays[max(0, paged - first) // 1000] += 1
                 continue
@@ -213,11 +208,15 @@ class Trial:
         for now, tally in zip(tallies, self._tallies, strict=True):
             now.pages, now.incidents, now.lost, now.biggest = tally.pages, tally.incidents, tally.lost, tally.biggest
             now.delays = Counter(tally.delays)
-        for episodes in self._episodes.values():
-            for episode in episodes:
-                self._account(episode, tallies, marks)
+        for episode in self._episodes.values():
+            self._account(episode, tallies, marks)
         trades = [_trade(each, tally) for each, tally in zip(self.thresholds, tallies, strict=True)]
         return Found(weeks=self.weeks, marks=marks, trades=trades)
+
+
+def _meet(one: Scope, other: Scope) -> bool:
+    """Whether two incidents may be of one outage. A silent source is none of the services."""
+    return one == other if FEED in (one[0], other[0]) else overlap(one, other)
 
 
 def _trade(threshold: float, tally: _Tally) -> Trade:

@@ -1,9 +1,14 @@
 """Verification: incidents beside the outages that are known: found, missed, false, and how long it took.
 
-A label is *found* if an incident of its place was open at some time within [start, end); its *delay* is the time from
-its start to the first alert of the first such incident, 0 where that was open before. An incident is *false* if it was
-open at no time within [start, end + tail) of any label of its place. A label's place is its service in its region and
-all regions within that; without a region it is the service anywhere.
+A label is *found* if an incident that concerns it was open at some time within [start, end); its *delay* is the time
+from its start to the first alert of the first such incident, 0 where that was open before. An incident is *false* if it
+was open at no time within [start, end + tail) of any label that it concerns. A label's place is its service in its
+region and all regions within that; without a region it is the service anywhere. Incidents within that place concern it,
+and those that span it or a part of it: of the service in a wider region or everywhere, of all services there, of
+everything.
+
+Two kinds of incidents are never false. What another one explains and called nobody stands and falls with that. Of
+silent feeds labels do not tell.
 """
 
 from __future__ import annotations
@@ -14,7 +19,9 @@ from typing import Final
 import msgspec
 import numpy as np
 
+from detectors.alert import Kind
 from detectors.episodes import Episode, Place
+from detectors.rollup import ALL, holds
 
 #: How long after the end of a label an incident may still be its: reports go on for a while, labels end early. The
 #: field has no standard; two hours is what is chosen here.
@@ -41,6 +48,18 @@ class Label(msgspec.Struct, frozen=True, gc=False):
             return False
         return not region or place[1] == region or place[1].startswith(region + "/")
 
+    def concerns(self, place: Place) -> bool:
+        """Whether an incident of `place`, which may be a roll-up, is one of the label's place or of what spans it.
+
+        >>> label = Label("WhatsApp", "it", ("whatsapp", "it"), 0, 1)
+        >>> [label.concerns(place) for place in (("whatsapp", "*"), ("*", "it/lazio"), ("*", "fr"))]
+        [True, True, False]
+        """
+        service, region = self.place
+        if place[0] not in (service, ALL):
+            return False
+        return self.covers((service, place[1])) or holds(place[1], region)
+
 
 class Found(msgspec.Struct, frozen=True):
     """A label that was found. episode: the first of its place that was open within it. delay: ms, >= 0."""
@@ -54,7 +73,7 @@ class Verification(msgspec.Struct, frozen=True):
     """What became of the labels and of the incidents.
 
     found, missed: labels in their order. outside: labels that the run saw no time of: neither found nor missed.
-    false: episodes that no label explains, in their order; explained: how many some label does.
+    false: episodes that no label explains, in their order; explained: how many some label does, of those that it may.
     """
 
     found: list[Found]
@@ -67,6 +86,11 @@ class Verification(msgspec.Struct, frozen=True):
     def median_delay(self) -> float | None:
         """Of the found labels, ms; None where none was."""
         return float(np.median([each.delay for each in self.found])) if self.found else None
+
+
+def is_judged(each: Episode) -> bool:
+    """Whether an episode can be false: labels tell of its kind, and it stands for itself or called somebody."""
+    return each.kind is not Kind.FEED and (each.parent is None or each.paged)
 
 
 class _Times:
@@ -90,9 +114,11 @@ def verify(
 
     seen: begin and end of what was read, ms; None where nothing was: all labels are outside then.
     """
+    labelled = {label.place[0] for label in labels}
     by_service: dict[str, list[tuple[int, Episode]]] = {}
     for index, each in enumerate(episodes):
-        by_service.setdefault(each.place[0], []).append((index, each))
+        for service in labelled if each.place[0] == ALL else (each.place[0],):
+            by_service.setdefault(service, []).append((index, each))
     times = {service: _Times(told) for service, told in by_service.items()}
     found: list[Found] = []
     missed: list[Label] = []
@@ -102,7 +128,7 @@ def verify(
         first: Episode | None = None
         known = times.get(label.place[0])
         for index, each in known.open_within(label.start, label.end + tail_ms) if known else ():
-            if label.covers(each.place):
+            if label.concerns(each.place):
                 explained.add(index)
                 if each.detected < label.end and (first is None or each.detected < first.detected):
                     first = each
@@ -112,5 +138,6 @@ def verify(
             outside.append(label)
         else:
             missed.append(label)
-    false = [each for index, each in enumerate(episodes) if index not in explained]
-    return Verification(found, missed, outside, false, len(explained))
+    judged = [(index, each) for index, each in enumerate(episodes) if is_judged(each)]
+    false = [each for index, each in judged if index not in explained]
+    return Verification(found, missed, outside, false, len(judged) - len(false))

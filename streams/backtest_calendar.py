@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 from markupsafe import Markup
 
-from detectors.alert import Severity
+from detectors.alert import Severity, title, words
 from detectors.episodes import Episode, Place
 from detectors.local_time import DAY_MS, HOUR_MS
 from detectors.verification import Label
@@ -139,14 +139,15 @@ def calendar(run: Run, labels: Sequence[Label]) -> Calendar | None:
     strips = []
     for place in shown:
         mine = by_place[place]
+        service, region = words(mine[0])
         # What lies outside of the run is not drawn, however long it is.
-        known = [(max(label.start, begin), min(label.end, end)) for label in labels if label.covers(place)]
+        known = [(max(label.start, begin), min(label.end, end)) for label in labels if label.concerns(place)]
         strips.append(
             Strip(
-                service=shortened(mine[0].service, NAME_SHOWN),
-                region=shortened(mine[0].region, NAME_SHOWN),
+                service=shortened(service, NAME_SHOWN),
+                region=shortened(region, NAME_SHOWN),
                 note=f"{number(len(mine), 'incident')}, {span(_open(mine))} in all",
-                drawing=_map(grid, mine, known, place),
+                drawing=_map(grid, mine, known),
             )
         )
     left = len(busiest) - len(shown)
@@ -198,7 +199,7 @@ class _Grid:
         ]
 
 
-def _map(grid: _Grid, episodes: Sequence[Episode], labels: Sequence[tuple[int, int]], place: Place) -> Markup:
+def _map(grid: _Grid, episodes: Sequence[Episode], labels: Sequence[tuple[int, int]]) -> Markup:
     minutes: dict[tuple[int, int], float] = {}
     for each in episodes:
         for hour, part in _hours(each.detected, each.until):
@@ -215,7 +216,7 @@ def _map(grid: _Grid, episodes: Sequence[Episode], labels: Sequence[tuple[int, i
     )
     parts = [svg.cells(f"shade{i + 1}", cells) for i, cells in enumerate(shades)]
     parts.append(svg.cells("labelled", known))
-    said = f"calendar of {' in '.join(filter(None, place))}: {number(len(episodes), 'incident')}"
+    said = f"calendar of {title(episodes[0])}: {number(len(episodes), 'incident')}"
     cls = "map" if grid.rows > 1 else "map line"
     return svg.svg(cls, parts, label=shortened(said, NAME_SHOWN), width=grid.columns, height=grid.rows)
 

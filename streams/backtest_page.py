@@ -13,9 +13,10 @@ from pathlib import Path
 import msgspec
 from markupsafe import Markup
 
+from detectors.alert import words
 from detectors.comparison import Side
 from detectors.episodes import Episode, Place
-from detectors.verification import TAIL_MS, Label, Verification
+from detectors.verification import TAIL_MS, Label, Verification, is_judged
 from streams import backtest_calendar, backtest_pictures
 from streams.backtest_pictures import Picture
 from streams.backtest_result import (
@@ -153,10 +154,10 @@ def _rows_sentence(run: Run) -> str:
 
 def _facts(result: Result) -> list[Fact]:
     run = result.a
-    bad = sum(each.severity.value in ("critical", "error") for each in run.episodes)
+    pages = sum(each.paged for each in run.episodes)
     facts = [
         Fact("Incidents", f"{len(run.episodes):,}", f"{len(run.episodes) / weeks(run):.1f} a week"),
-        Fact("Would page", f"{bad:,}", "error or critical", "critical" if bad else ""),
+        Fact("Would page", f"{pages:,}", "error or critical", "critical" if pages else ""),
     ]
     verified = result.verified
     if verified is not None:
@@ -247,15 +248,16 @@ def _comparison(result: Result, drawn: set[str]) -> dict[str, object] | None:
 
 def _pair(a: Side, b: Side, drawn: set[str]) -> Row:
     first = a.episodes[0]
+    service, region = words(first)
     cells = [
-        shortened(first.region, NAME_SHOWN),
+        shortened(region, NAME_SHOWN),
         clock(a.detected),
         signed(b.detected - a.detected),
         _change(a.severity.value, b.severity.value),
         _change(figure(a.evidence), figure(b.evidence)),
         _change(span(a.open), span(b.open)),
     ]
-    return Row(shortened(first.service, NAME_SHOWN), "", _link(anchor(first), drawn), cells)
+    return Row(shortened(service, NAME_SHOWN), "", _link(anchor(first), drawn), cells)
 
 
 def _change(before: str, after: str) -> str:
@@ -286,14 +288,14 @@ def _incidents(run: Run, verified: Verification | None, drawn: set[str]) -> Tabl
             _link(anchor(each), drawn),
             [
                 clock(each.detected)[:16],
-                shortened(each.service, NAME_SHOWN) + (" (again)" if each.number > 1 else ""),
-                shortened(each.region, NAME_SHOWN),
+                shortened(words(each)[0], NAME_SHOWN) + (" (again)" if each.number > 1 else ""),
+                shortened(words(each)[1], NAME_SHOWN) + (" (part of a wider one)" if each.parent else ""),
                 f"{each.observed:,}",
                 f"{figure(each.expected)} ({figure(each.low)}–{figure(each.high)})",
                 figure(each.evidence),
                 span(each.detected - each.started),
                 span(each.until - each.detected) + ("" if each.resolved else ", open at the end"),
-                *([("false" if (each.id, each.number) in false else "known")] if verified is not None else []),
+                *([] if verified is None else [_judged(each, (each.id, each.number) in false)]),
             ],
         )
         for each in listed
@@ -319,6 +321,11 @@ def _incidents(run: Run, verified: Verification | None, drawn: set[str]) -> Tabl
     )
 
 
+def _judged(each: Episode, false: bool) -> str:
+    """What the labels say of it."""
+    return "false" if false else "known" if is_judged(each) else "–"
+
+
 def _bounded(title: str, columns: list[str], numbers: list[int], rows: list[Row], what: str) -> Table:
     left = len(rows) - ROWS
     return Table(title, columns, numbers, rows[:ROWS], f"{left:,} {what} more are left out." if left > 0 else "")
@@ -341,7 +348,8 @@ def _link(name: str, drawn: set[str]) -> str:
 
 
 def _most_evident(episodes: Iterable[Episode], most: int) -> list[Episode]:
-    return sorted(episodes, key=lambda each: (-each.evidence, each.detected, each.place))[:most]
+    """What another incident explains comes after all that none does."""
+    return sorted(episodes, key=lambda each: (bool(each.parent), -each.evidence, each.detected, each.place))[:most]
 
 
 def _sections(result: Result) -> list[Section]:
@@ -365,6 +373,7 @@ def _drawn(result: Result, run: Run, episodes: Sequence[Episode], prefix: str, m
     for each in _most_evident(episodes, most):
         tags = ["young baseline"] if each.warming else []
         tags += ["came back"] if each.number > 1 else []
+        tags += ["part of a wider incident"] if each.parent else []
         tags += ["false"] if (each.id, each.number) in false else []
         pictures.append(
             backtest_pictures.of_episode(
@@ -384,7 +393,7 @@ def _drawn(result: Result, run: Run, episodes: Sequence[Episode], prefix: str, m
 
 
 def _concerns(label: Label, each: Episode) -> bool:
-    return label.covers(each.place) and label.start < each.until + TAIL_MS and label.end + TAIL_MS > each.started
+    return label.concerns(each.place) and label.start < each.until + TAIL_MS and label.end + TAIL_MS > each.started
 
 
 def _detections_of_b(result: Result) -> dict[tuple[str, int], int]:

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 from markupsafe import Markup
 
+from detectors.alert import Kind
 from detectors.episodes import Episode
 from detectors.excerpts import Excerpt
 from detectors.verification import Label
@@ -105,8 +106,12 @@ def of_episode(
         (f"resolved {_clock_after(each.until, each.started)}" if each.resolved else "open at the end")
         + f" ({span(each.until - each.detected)} open)",
         f"evidence {figure(each.evidence)}",
-        f"{each.observed:,} seen, {figure(each.expected)} expected ({figure(each.low)}–{figure(each.high)})",
     ]
+    if each.kind is Kind.FEED:
+        facts.append(f"{figure(each.expected)} reports missed")
+        note = "A silent source has nothing to draw."
+        return _picture(each.severity.value, each.severity.value, anchor, title, facts, tags, note)
+    facts.append(f"{each.observed:,} seen, {figure(each.expected)} expected ({figure(each.low)}–{figure(each.high)})")
     if not excerpts:
         note = "Its buckets are not kept: too many incidents at once, or too many with more evidence."
         return _picture(each.severity.value, each.severity.value, anchor, title, facts, tags, note)

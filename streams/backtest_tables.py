@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from rich.table import Table
 
-from detectors.alert import utc
+from detectors.alert import utc, words
 from detectors.comparison import Match, Side, difference
 from detectors.episodes import Episode
 from detectors.verification import TAIL_MS, Label, Verification
@@ -115,8 +115,7 @@ def _both(a: Side, b: Side) -> tuple[str, ...]:
     first = a.episodes[0]
     return (
         "in both",
-        first.service,
-        first.region,
+        *words(first),
         clock(a.detected),
         signed(b.detected - a.detected),
         _change(a.severity.value, b.severity.value),
@@ -177,8 +176,12 @@ def _episode_object(each: Episode) -> dict[str, Any]:
     return {
         "id": each.id,
         "episode": each.number,
+        "kind": each.kind.value,
+        "sources": each.sources,
         "service": each.service,
         "region": each.region,
+        "parent": each.parent,
+        "paged": each.paged,
         "severity": each.severity.value,
         "started_at": utc(each.started),
         "detected_at": utc(each.detected),

@@ -120,6 +120,9 @@ class JudgeStage:
             log.info(
                 f"incident {alert.state.value}",
                 incident=alert.id,
+                kind=alert.kind.value,
+                parent=alert.parent,
+                sources=alert.sources,
                 service=alert.service,
                 region=alert.region,
                 severity=alert.severity.value,

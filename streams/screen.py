@@ -7,7 +7,7 @@ import time
 from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.text import Text
 
-from detectors.alert import Alert, millis
+from detectors.alert import Alert, millis, title
 from streams import tail
 from streams.console import out, safe
 from streams.telling import Telling, by_service, clock, outage_sentences, span
@@ -98,7 +98,7 @@ class Screen:
             return
         alert, seconds = self._first
         out.print(
-            f"First alert {seconds:.1f} s after the start: {safe(alert.service)}, "
+            f"First alert {seconds:.1f} s after the start: {safe(title(alert))}, "
             f"{clock(millis(alert.detected_at))} UTC."
         )
         out.print(by_service(self._telling.incidents))

@@ -121,7 +121,8 @@ def print_json(value: bytes) -> None:
 def line(alert: Alert) -> Text:
     """An alert for people, on one line: when it was decided, what it is, how bad, what happened."""
     resolved = alert.state is State.RESOLVED
-    style = "green" if resolved else _STYLES[alert.severity]
+    # What another incident explains called nobody.
+    style = "green" if resolved else "dim" if alert.parent else _STYLES[alert.severity]
     return Text.assemble(
         (safe(alert.updated_at), "dim"),
         "  ",
@@ -129,7 +130,8 @@ def line(alert: Alert) -> Text:
         "  ",
         (f"{alert.severity.value:<8}", "dim" if resolved else style),
         "  ",
-        safe(alert.summary),
+        (safe(alert.summary), "dim" if alert.parent else ""),
+        ("  part of a wider incident" if alert.parent else "", "dim"),
         no_wrap=True,
         overflow="ignore",
     )

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 import msgspec
 from rich.table import Table
 
-from detectors.alert import Alert, Severity, State, millis
+from detectors.alert import Alert, Severity, State, millis, words
 from streams import story
 from streams.console import safe, table
 
@@ -30,13 +30,18 @@ class Telling:
         self.records = 0
 
     def apply(self, alert: Alert) -> bool:
-        """Take the next alert; true where it is worth a line: opened, worse, grown or resolved."""
+        """Take the next alert; true where it is worth a line: opened, worse, grown or resolved.
+
+        What another incident explains gets none, unless it had one before that was known: its end is told.
+        """
         self.records += 1
         if millis(alert.detected_at) < self._told_from:
             self.before.add(alert.id)
             return False
         self._last[alert.id, alert.episode] = alert
         before = self._shown.get(alert.id)
+        if alert.parent is not None and (before is None or before.state is State.RESOLVED):
+            return False
         if (
             alert.state is State.UPDATE
             and before is not None
@@ -63,21 +68,28 @@ class Telling:
         return min(found, key=lambda alert: alert.detected_at, default=None)
 
 
+def _counted_once(alerts: Sequence[Alert]) -> list[Alert]:
+    """Those whose reports no other of them counts as well, because it explains them."""
+    ids = {alert.id for alert in alerts}
+    return [alert for alert in alerts if alert.parent not in ids]
+
+
 def by_service(incidents: Iterable[Alert]) -> Table:
-    """Episodes of incidents, a line a service, in the order in which they opened."""
+    """Episodes of incidents, a line for what is in trouble, a service mostly, in the order in which they opened."""
     services: dict[str, list[Alert]] = {}
     for alert in incidents:
-        services.setdefault(alert.service, []).append(alert)
+        services.setdefault(words(alert)[0], []).append(alert)
     found = table("service", "worst", "episodes", "first alert", "observed", "expected", "seen by")
     for service, alerts in services.items():
+        whole = _counted_once(alerts)
         worst = max(alerts, key=lambda alert: _RANK[alert.severity]).severity
         found.add_row(
             safe(service),
             worst.value,
             f"{len(alerts)}",
             clock(min(millis(alert.detected_at) for alert in alerts)),
-            f"{sum(alert.observed for alert in alerts):,}",
-            f"{sum(alert.expected for alert in alerts):,.0f}",
+            f"{sum(alert.observed for alert in whole):,}",
+            f"{sum(alert.expected for alert in whole):,.0f}",
             safe(", ".join(sorted({source for alert in alerts for source in alert.sources}))),
         )
     return found
@@ -92,7 +104,7 @@ class Cost(msgspec.Struct, frozen=True):
 
 def cost(incidents: Iterable[Alert]) -> Cost:
     """The contacts that an outage of somebody else brought, as its alerts counted them, and what they cost."""
-    alerts = [alert for alert in incidents if alert.service == story.CONTACTS]
+    alerts = _counted_once([alert for alert in incidents if alert.service == story.CONTACTS])
     contacts = sum(alert.observed for alert in alerts) - sum(alert.expected for alert in alerts)
     return Cost(max(0, round(contacts)), max(0.0, contacts) * story.EURO_A_CONTACT)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from detectors.alert import Alert, Course, Severity, State
+from detectors.alert import Alert, Course, Kind, Severity, State
 
 NOON = 1_666_699_200.0
 """2022-10-25T12:00:00Z in seconds since 1970: the data's clock in these tests."""
@@ -15,6 +15,7 @@ def outage(id: str = "incident-1", **changed: object) -> Alert:
         "sequence": 1,
         "episode": 1,
         "state": State.OPEN,
+        "kind": Kind.SERIES,
         "sources": ["reports"],
         "service": "WhatsApp",
         "region": "it",
@@ -34,6 +35,24 @@ def outage(id: str = "incident-1", **changed: object) -> Alert:
         "course": None,
     }
     return Alert(**{**fields, **changed})  # type: ignore[arg-type]
+
+
+def silence(id: str = "silence-1", **changed: object) -> Alert:
+    """The source outage-site is silent since 11:48; 812 reports were missed as of 12:00."""
+    fields: dict[str, object] = {
+        "kind": Kind.FEED,
+        "sources": ["outage-site"],
+        "service": None,
+        "region": None,
+        "severity": Severity.ERROR,
+        "summary": "Feed outage-site is silent: no report since 11:48 UTC, 812 expected since then",
+        "observed": 0,
+        "expected": 812.0,
+        "expected_low": 812.0,
+        "expected_high": 812.0,
+        "ratio": 0.0,
+    }
+    return outage(id, **{**fields, **changed})
 
 
 def resolved(id: str = "incident-1", **changed: object) -> Alert:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from detectors.alert import Severity
+from msgspec.structs import replace
+
+from detectors.alert import Kind, Severity
 from detectors.episodes import Episode
 from detectors.verification import Label
 
@@ -19,20 +21,26 @@ def told(
     detected: float,
     until: float,
     *,
-    service: str = "WhatsApp",
-    region: str = "it",
+    kind: Kind = Kind.SERIES,
+    service: str | None = "WhatsApp",
+    region: str | None = "it",
+    parent: str | None = None,
+    paged: bool = True,
     started: float | None = None,
     evidence: float = 5.0,
     severity: Severity = Severity.ERROR,
     id: str = "",
 ) -> Episode:
-    """An episode, its onset two minutes before its detection."""
+    """An episode, its onset two minutes before its detection; service and region None as in alerts."""
     return Episode(
         id=id or f"{service}-{region}-{detected}",
         number=1,
+        kind=kind,
         service=service,
         region=region,
-        place=(service.casefold(), region.casefold()),
+        place=("*" if service is None else service.casefold(), "*" if region is None else region.casefold()),
+        parent=parent,
+        paged=paged,
         sources=("reports",),
         severity=severity,
         started=at(detected - 2 if started is None else started),
@@ -48,6 +56,12 @@ def told(
         warming=False,
         summary=f"{service} in {region}: 100 reports",
     )
+
+
+def silent(detected: float, until: float) -> Episode:
+    """An episode of the silent source reports."""
+    told_of = told(detected, until, kind=Kind.FEED, service=None, region=None, id=f"silence-{detected}")
+    return replace(told_of, place=("*feed", "reports"), observed=0, ratio=0.0, summary="Feed reports is silent")
 
 
 def known(start: float, end: float, *, service: str = "WhatsApp", region: str = "it") -> Label:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections.abc import Mapping
 
 import msgspec
 
-from detectors.alert import Alert, Severity, State
-from detectors.report import fold
+from detectors.alert import FEED, Alert, Severity, State, place, words
 
 OPEN_SHOWN = 1_000
 RECENT_KEPT = 200
@@ -21,21 +21,28 @@ _IDS_KEPT = 20_000
 _RANK = {severity: rank for rank, severity in enumerate(Severity)}
 
 
-class Service(msgspec.Struct, frozen=True):
-    """A service in trouble and its open incidents, a region each, worst first."""
+class Group(msgspec.Struct, frozen=True):
+    """What is in trouble, a service, all services together or a silent feed: its open incidents, worst first.
+
+    parts: by id of an incident, the open ones that it explains, of whatever service, worst first.
+    """
 
     name: str
     incidents: tuple[Alert, ...]
+    parts: Mapping[str, tuple[Alert, ...]]
 
     @property
     def worst(self) -> Alert:
         return self.incidents[0]
 
 
-def badness(alert: Alert) -> tuple[int, float, float]:
-    """Sorts incidents: by severity, then ratio (nothing expected counts as infinite), then evidence."""
+def badness(alert: Alert) -> tuple[bool, int, float, float]:
+    """Sorts incidents: what another explains is not as bad as any that none does.
+
+    Then by severity, then ratio (nothing expected counts as infinite), then evidence.
+    """
     ratio = math.inf if alert.ratio is None else alert.ratio
-    return _RANK[alert.severity], ratio, alert.evidence
+    return alert.parent is None, _RANK[alert.severity], ratio, alert.evidence
 
 
 class IncidentView:
@@ -89,12 +96,26 @@ class IncidentView:
         last_arrived_first = list(self._recent.values())[::-1]
         return tuple(sorted(last_arrived_first, key=lambda a: a.resolved_at or "", reverse=True))
 
-    def services(self) -> list[Service]:
-        """The open incidents by service, the service with the worst incident first."""
-        groups: dict[str, list[Alert]] = {}
+    def groups(self) -> list[Group]:
+        """The open incidents by what is in trouble, the worst first; those that another explains are with that."""
+        shown = {alert.id: alert for alert in self.open}
+        roots: dict[tuple[str, str], list[Alert]] = {}
+        parts: dict[str, list[Alert]] = {}
         for alert in self.open:
-            groups.setdefault(fold(alert.service), []).append(alert)
-        return [Service(alerts[0].service, tuple(alerts)) for alerts in groups.values()]
+            root = _root(alert, shown)
+            if root is not alert:
+                parts.setdefault(root.id, []).append(alert)
+                continue
+            service, region = place(alert)
+            roots.setdefault((service, region if service == FEED else ""), []).append(alert)
+        return [
+            Group(
+                words(alerts[0])[0],
+                tuple(alerts),
+                {alert.id: tuple(parts[alert.id]) for alert in alerts if alert.id in parts},
+            )
+            for alerts in roots.values()
+        ]
 
     def _bound(self) -> None:
         if len(self._open) > _OPEN_KEPT:
@@ -106,3 +127,13 @@ class IncidentView:
             del self._recent[next(iter(self._recent))]
         if len(self._sequences) > _IDS_KEPT:
             del self._sequences[next(iter(self._sequences))]
+
+
+def _root(alert: Alert, shown: Mapping[str, Alert]) -> Alert:
+    """The incident that explains it in the end, of those that are shown; itself where there is none."""
+    seen = [alert]
+    while (parent := shown.get(seen[-1].parent or "")) is not None:
+        if parent in seen:
+            return alert  # they explain each other: no judge says so
+        seen.append(parent)
+    return seen[-1]

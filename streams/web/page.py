@@ -6,24 +6,25 @@ is replayed, an outage that began ten minutes of event time ago is ten minutes o
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 from markupsafe import Markup
 
-from detectors.alert import Alert, Course
+from detectors.alert import Alert, Course, Kind, title, words
 from streams.console import shortened
 from streams.health import Verdict
 from streams.html import templates
 from streams.web import chart
 from streams.web.freshness import Flow
-from streams.web.incidents import IncidentView, Service
+from streams.web.incidents import Group, IncidentView
 
-SERVICES_SHOWN = 100
-REGIONS_SHOWN = 100
+GROUPS_SHOWN = 100
+ROWS_SHOWN = 100
 PAST_SHOWN = 50
-#: Charts of the worst services; further ones would cost more bytes than they tell.
+#: Charts of the worst groups; further ones would cost more bytes than they tell.
 CHARTS_SHOWN = 12
 
 _NAME_SHOWN = 200
@@ -50,16 +51,20 @@ class Moment(msgspec.Struct, frozen=True):
 
 
 class Row(msgspec.Struct, frozen=True):
-    """One incident in words."""
+    """One incident in words. title: of a part of another incident, by which it goes there. parts: that it explains."""
 
     id: str
     service: str
     region: str
+    title: str
+    is_part: bool
+    parts: int
     severity: str
     ratio: str
     observed: str
     expected: str
     chance: str
+    measure: str
     warming: bool
     summary: str
     since: Moment
@@ -80,12 +85,17 @@ class Picture(msgspec.Struct, frozen=True):
 
 
 class Card(msgspec.Struct, frozen=True):
-    """A service in trouble: its worst incident, and all its regions where there are several."""
+    """What is in trouble, a service mostly, and its worst incident.
+
+    regions: how many incidents. rows: all of them where there are several, each with its parts below it, else only the
+    parts. hidden: rows left out.
+    """
 
     name: str
     severity: str
     worst: Row
-    regions: list[Row]
+    regions: int
+    rows: list[Row]
     hidden: int
     picture: Picture | None
 
@@ -102,13 +112,13 @@ def fragment(view: IncidentView, situation: Situation) -> str:
 
 def _state(view: IncidentView, situation: Situation) -> dict[str, object]:
     clock = _clock(view, situation)
-    services = view.services()
-    cards = [_card(s, clock, with_chart=place < CHARTS_SHOWN) for place, s in enumerate(services[:SERVICES_SHOWN])]
+    groups = view.groups()
+    cards = [_card(each, clock, with_chart=place < CHARTS_SHOWN) for place, each in enumerate(groups[:GROUPS_SHOWN])]
     return {
         "cards": cards,
-        "hidden_services": len(services) - len(cards),
-        "past": [_row(alert, clock) for alert in view.recent[:PAST_SHOWN]],
-        "headline": _headline(len(services), situation),
+        "hidden_groups": len(groups) - len(cards),
+        "past": _past(view, clock),
+        "headline": _headline(groups, situation),
         "mood": _mood(cards, situation),
         "notice": _notice(situation, clock),
         "clock": clock,
@@ -125,9 +135,9 @@ def _clock(view: IncidentView, situation: Situation) -> Moment | None:
     return _moment(latest, None) if latest else None
 
 
-def _headline(services: int, situation: Situation) -> str:
-    if services:
-        return f"{services:,} service{'s' if services > 1 else ''} in trouble"
+def _headline(groups: list[Group], situation: Situation) -> str:
+    if groups:
+        return _trouble([group.worst.kind for group in groups])
     if not (situation.alive.ok and situation.ready.ok):
         return "State unknown"
     if situation.flow is Flow.NONE:
@@ -135,6 +145,30 @@ def _headline(services: int, situation: Situation) -> str:
     if situation.flow is Flow.SILENT:
         return "No service was in trouble"
     return "No service in trouble"
+
+
+def _trouble(kinds: list[Kind]) -> str:
+    """What is in trouble, by the kinds of the worst incident of each group."""
+    feeds = kinds.count(Kind.FEED)
+    services = len(kinds) - feeds
+    silent = f"{feeds:,} feed{'s' if feeds > 1 else ''} silent"
+    if Kind.GLOBAL in kinds:
+        said = "Everything in trouble"
+    elif Kind.REGION in kinds:
+        said = "All services of a region in trouble"
+    elif services:
+        said = f"{services:,} service{'s' if services > 1 else ''} in trouble"
+    else:
+        return silent
+    return f"{said}, {silent}" if feeds else said
+
+
+def _past(view: IncidentView, clock: Moment | None) -> list[Row]:
+    """The resolved incidents; those that another explained are with that, as far as it is among them or open."""
+    known = {alert.id for alert in (*view.open, *view.recent)}
+    parts = Counter(alert.parent for alert in view.recent)
+    past = [alert for alert in view.recent if alert.parent not in known]
+    return [_row(alert, clock, parts=parts[alert.id]) for alert in past[:PAST_SHOWN]]
 
 
 def _mood(cards: list[Card], situation: Situation) -> str:
@@ -156,34 +190,49 @@ def _notice(situation: Situation, clock: Moment | None) -> tuple[str, str] | Non
     return None
 
 
-def _card(service: Service, clock: Moment | None, *, with_chart: bool) -> Card:
-    worst = service.worst
-    several = len(service.incidents) > 1
-    rows = [_row(alert, clock, largest=worst.ratio) for alert in service.incidents[: REGIONS_SHOWN if several else 1]]
+def _card(group: Group, clock: Moment | None, *, with_chart: bool) -> Card:
+    worst = group.worst
+    several = len(group.incidents) > 1
+    listed = [
+        alert
+        for incident in group.incidents
+        for alert in ((incident,) if several else ()) + group.parts.get(incident.id, ())
+    ]
+    # A bar is as long as the ratio against that of the worst; a part may have the larger one.
+    largest = max((alert.ratio or 0.0 for alert in listed), default=None)
+    rows = [
+        _row(alert, clock, largest=largest, parts=len(group.parts.get(alert.id, ()))) for alert in listed[:ROWS_SHOWN]
+    ]
     return Card(
-        name=shortened(service.name, _NAME_SHOWN),
+        name=shortened(group.name, _NAME_SHOWN),
         severity=worst.severity.value,
-        worst=rows[0],
-        regions=rows if several else [],
-        hidden=len(service.incidents) - len(rows),
+        worst=_row(worst, clock, parts=len(group.parts.get(worst.id, ()))),
+        regions=len(group.incidents),
+        rows=rows,
+        hidden=len(listed) - len(rows),
         picture=_picture(worst, worst.course) if with_chart and worst.course else None,
     )
 
 
-def _row(alert: Alert, clock: Moment | None, *, largest: float | None = None) -> Row:
+def _row(alert: Alert, clock: Moment | None, *, largest: float | None = None, parts: int = 0) -> Row:
+    """parts: incidents that it explains."""
     since = _moment(alert.started_at, clock)
     # The date of the end only where it is not the day of the beginning.
     resolved = _moment(alert.resolved_at, since) if alert.resolved_at else None
     until = resolved or clock
     return Row(
         id=alert.id,
-        service=shortened(alert.service, _NAME_SHOWN),
-        region=_region(alert.region),
+        service=shortened(words(alert)[0], _NAME_SHOWN),
+        region=_region(alert),
+        title=shortened(title(alert), _NAME_SHOWN),
+        is_part=alert.parent is not None,
+        parts=parts,
         severity=alert.severity.value,
-        ratio=_ratio(alert.ratio),
+        ratio=_ratio(alert),
         observed=f"{alert.observed:,}",
         expected=_interval(alert),
         chance=_chance(alert.evidence),
+        measure=_measure(alert),
         warming=alert.warming,
         summary=shortened(alert.summary, _SUMMARY_SHOWN),
         since=since,
@@ -205,7 +254,7 @@ def _picture(alert: Alert, course: Course) -> Picture | None:
         onset = None  # it began before what the chart shows
     unit = _unit(course.bucket_seconds)
     label = (
-        f"{shortened(alert.service, _NAME_SHOWN)}: {unit} over the last {age(buckets * course.bucket_seconds)}, "
+        f"{shortened(words(alert)[0], _NAME_SHOWN)}: {unit} over the last {age(buckets * course.bucket_seconds)}, "
         f"the last {course.observed[-1]:,} against {_number(course.expected[-1])} expected"
     )
     edge = _moment_at(end.timestamp(), None)
@@ -223,22 +272,34 @@ def _unit(bucket_seconds: int) -> str:
     return "reports per minute" if bucket_seconds == 60 else f"reports per {age(bucket_seconds)}"
 
 
-def _region(region: str) -> str:
-    return shortened(" › ".join(region.split("/")), _NAME_SHOWN) if region else "region not reported"
+def _region(alert: Alert) -> str:
+    if alert.kind is not Kind.FEED and alert.region == "":
+        return "region not reported"
+    return shortened(" › ".join(words(alert)[1].split("/")), _NAME_SHOWN)
 
 
 def _number(value: float) -> str:
     return f"{value:,.0f}" if value >= 10 or value == 0 else f"{value:.1f}"
 
 
-def _ratio(ratio: float | None) -> str:
-    if ratio is None:
+def _ratio(alert: Alert) -> str:
+    if alert.kind is Kind.FEED:
+        return "silent"
+    if alert.ratio is None:
         return "none usual"
     # With next to nothing expected the figure says no more than that.
-    return "over 9,999× usual" if ratio > 9_999 else f"{_number(ratio)}× usual"
+    return "over 9,999× usual" if alert.ratio > 9_999 else f"{_number(alert.ratio)}× usual"
+
+
+def _measure(alert: Alert) -> str:
+    if alert.kind is Kind.FEED:
+        return f"{_number(alert.expected)} reports missed"
+    return f"{_ratio(alert)}, {alert.observed:,} reports"
 
 
 def _interval(alert: Alert) -> str:
+    if alert.kind is Kind.FEED:
+        return _number(alert.expected)  # a sum of means: nothing was counted that could scatter
     return f"{_number(alert.expected)} ({_number(alert.expected_low)}–{_number(alert.expected_high)})"
 
 

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from detectors import alert as alerts_topic
-from detectors.alert import Alert, Severity, State, headers, summary, utc
+from detectors.alert import Alert, Kind, Severity, State, headers, place, summary, title, utc
 
 #: 2022-10-25T07:04:00Z
 OUTAGE = 1_666_681_440_000
@@ -19,6 +19,7 @@ OPEN = Alert(
     sequence=2,
     episode=1,
     state=State.UPDATE,
+    kind=Kind.SERIES,
     sources=["reports"],
     service="WhatsApp",
     region="it/lazio",
@@ -82,57 +83,105 @@ def test_record_is_json_with_every_field_in_place():
     )
 
 
-def sentence(**changes: object) -> str:
-    facts = {
-        "service": "WhatsApp",
-        "region": "it/lazio",
-        "observed": 61,
-        "expected": 4.3,
-        "started_ms": OUTAGE,
-        "until_ms": OUTAGE + 5 * MINUTE,
-    }
-    return summary(**(facts | changes))  # type: ignore[arg-type]
+#: What alerts may span: kind, service, region, title.
+SPANS = [
+    (Kind.SERIES, "WhatsApp", "it/lazio", "WhatsApp in it/lazio"),
+    (Kind.SERIES, "WhatsApp", "", "WhatsApp"),
+    (Kind.SERVICE, "WhatsApp", None, "WhatsApp everywhere"),
+    (Kind.SERVICE, "WhatsApp", "it/*", "WhatsApp in all of it"),
+    (Kind.REGION, None, "it/lazio", "All services in it/lazio"),
+    (Kind.REGION, None, "it/*", "All services in all of it"),
+    (Kind.GLOBAL, None, None, "Everything"),
+    (Kind.FEED, None, None, "Feed reports"),
+]
+
+
+@pytest.mark.parametrize(("kind", "service", "region", "text"), SPANS)
+def test_title_says_what_is_in_trouble_and_where(kind, service, region, text):
+    alert = msgspec.structs.replace(OPEN, kind=kind, service=service, region=region)
+
+    assert title(alert) == text
+    assert summary(alert, OUTAGE + MINUTE).startswith(text)
+
+
+@pytest.mark.parametrize(
+    ("kind", "service", "region", "folded"),
+    [
+        (Kind.SERIES, "WhatsApp", "it/Lazio", ("whatsapp", "it/lazio")),
+        (Kind.SERVICE, "WhatsApp", None, ("whatsapp", "*")),
+        (Kind.REGION, None, "IT/*", ("*", "it/*")),
+        (Kind.GLOBAL, None, None, ("*", "*")),
+        (Kind.FEED, None, None, ("*feed", "reports")),
+    ],
+)
+def test_place_is_that_of_the_series_and_roll_ups(kind, service, region, folded):
+    assert place(msgspec.structs.replace(OPEN, kind=kind, service=service, region=region)) == folded
+
+
+def sentence(until: int, **changes: object) -> str:
+    """Of the outage as it was `until` minutes after its onset."""
+    facts: dict[str, object] = {"state": State.OPEN, "expected": 4.3}
+    return summary(msgspec.structs.replace(OPEN, **(facts | changes)), OUTAGE + round(until * MINUTE))
+
+
+@pytest.mark.parametrize(
+    ("until", "changes", "text"),
+    [
+        (5, {}, "WhatsApp in it/lazio: 61 reports in 5 minutes, 4.3 usual (14 times), since 07:04 UTC"),
+        (5, {"region": ""}, "WhatsApp: 61 reports in 5 minutes, 4.3 usual (14 times), since 07:04 UTC"),
+        (
+            5,
+            {"episode": 2},
+            "WhatsApp in it/lazio again: 61 reports in 5 minutes, 4.3 usual (14 times), since 07:04 UTC",
+        ),
+        (
+            5,
+            {"resolved_at": "2022-10-25T07:44:00Z"},
+            "WhatsApp in it/lazio: resolved at 07:44 UTC after 61 reports in 5 minutes, 4.3 usual (14 times),"
+            " since 07:04 UTC",
+        ),
+        (
+            190,
+            {"observed": 25_000, "expected": 7_041.2},
+            "WhatsApp in it/lazio: 25,000 reports in 3 hours 10 minutes, 7,041 usual (3.6 times), since 07:04 UTC",
+        ),
+        (
+            1 / 3,
+            {"observed": 1, "expected": 0.01},
+            "WhatsApp in it/lazio: 1 report in 20 seconds, hardly any usual, since 07:04 UTC",
+        ),
+        (1, {"expected": 0.0}, "WhatsApp in it/lazio: 61 reports in 1 minute, none usual, since 07:04 UTC"),
+        (
+            1440,
+            {},
+            "WhatsApp in it/lazio: 61 reports in 24 hours, 4.3 usual (14 times), since 2022-10-25 07:04 UTC",
+        ),
+    ],
+)
+def test_summary_says_what_a_person_needs_at_night(until, changes, text):
+    assert sentence(until, **changes) == text
 
 
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
-        ({}, "WhatsApp in it/lazio: 61 reports in 5 minutes, 4.3 usual (14 times), since 07:04 UTC"),
-        ({"region": ""}, "WhatsApp: 61 reports in 5 minutes, 4.3 usual (14 times), since 07:04 UTC"),
+        ({}, "Feed reports is silent: no report since 07:04 UTC, 812 expected since then"),
+        ({"episode": 2}, "Feed reports is silent again: no report since 07:04 UTC, 812 expected since then"),
         (
-            {"again": True},
-            "WhatsApp in it/lazio again: 61 reports in 5 minutes, 4.3 usual (14 times), since 07:04 UTC",
-        ),
-        (
-            {"resolved_ms": OUTAGE + 40 * MINUTE},
-            "WhatsApp in it/lazio: resolved at 07:44 UTC after 61 reports in 5 minutes, 4.3 usual (14 times),"
-            " since 07:04 UTC",
-        ),
-        (
-            {"observed": 25_000, "expected": 7_041.2, "until_ms": OUTAGE + 190 * MINUTE},
-            "WhatsApp in it/lazio: 25,000 reports in 3 hours 10 minutes, 7,041 usual (3.6 times), since 07:04 UTC",
-        ),
-        (
-            {"observed": 1, "expected": 0.01, "until_ms": OUTAGE + 20_000},
-            "WhatsApp in it/lazio: 1 report in 20 seconds, hardly any usual, since 07:04 UTC",
-        ),
-        (
-            {"expected": 0.0, "until_ms": OUTAGE + 60_000},
-            "WhatsApp in it/lazio: 61 reports in 1 minute, none usual, since 07:04 UTC",
-        ),
-        (
-            {"until_ms": OUTAGE + 1440 * MINUTE},
-            "WhatsApp in it/lazio: 61 reports in 24 hours, 4.3 usual (14 times), since 2022-10-25 07:04 UTC",
+            {"resolved_at": "2022-10-25T08:01:00Z"},
+            "Feed reports is back at 08:01 UTC after 57 minutes of silence, 812 reports expected in that time",
         ),
     ],
 )
-def test_summary_says_what_a_person_needs_at_night(changes, text):
-    assert sentence(**changes) == text
+def test_summary_of_a_silent_feed_tells_of_silence_not_of_a_surge(changes, text):
+    silent = {"kind": Kind.FEED, "service": None, "region": None, "observed": 0, "expected": 812.0}
+
+    assert sentence(50, **silent, **changes) == text
 
 
 @pytest.mark.parametrize("name", ["a\nb", "a\r\nb", "a\u2028b", "a\x0bb", "a\x85b", "a\tb"])
 def test_summary_stays_one_line_whatever_the_names_hold(name):
-    text = sentence(service=name, region=name)
+    text = sentence(5, service=name, region=name)
 
     assert text.splitlines() == [text]
     assert text.startswith("a b in a b: ")

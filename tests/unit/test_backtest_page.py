@@ -8,6 +8,7 @@ from html.parser import HTMLParser
 import msgspec
 import pytest
 
+from detectors.alert import Kind
 from detectors.comparison import compare
 from detectors.excerpts import Recorder
 from detectors.verification import verify
@@ -15,7 +16,7 @@ from streams import backtest, backtest_page
 from streams.backtest_result import Result, Run
 from streams.fault import Fault
 from streams.settings import IncidentRule, Settings
-from tests.made_episodes import DAY, at, known, told
+from tests.made_episodes import DAY, at, known, silent, told
 
 SCRIPT = "<script>window.ran = true</script>"
 IMAGE = "\"'><img src=x onerror='window.ran = true'>"
@@ -159,9 +160,7 @@ def test_picture_of_an_incident_has_its_counts_band_evidence_and_marks(seen):
 def test_labels_are_told_with_what_they_mean(seen):
     assert "found 1 of 3 known outages (33 %)" in seen.words
     assert "1 label outside of the file's time" in seen.words
-    assert (
-        "An outage is found if an incident of its place was open at some time within its start and end." in seen.words
-    )
+    assert "An outage is found if an incident of its place, or one that spans it, was open at some time" in seen.words
     assert "in no 2 h after one" in seen.words
     assert "an incident opens at 2" in seen.words
     assert "No report of this place came in time" in seen.words
@@ -256,6 +255,26 @@ def test_excerpts_that_were_not_kept_are_said_to_be_missing():
 
     assert len(seen.of_class("picture")) == 1
     assert "Its buckets are not kept" in seen.words
+
+
+def test_incidents_that_span_others_their_parts_and_silent_feeds_are_named_in_words():
+    wide = told(100, 200, kind=Kind.GLOBAL, service=None, region=None, evidence=4.0)
+    part = told(110, 200, kind=Kind.SERVICE, region="it/*", evidence=9.0, parent=wide.id, paged=False)
+    episodes = [wide, part, silent(300, 330)]
+    labels = [known(100, 120, service="TIM")]
+
+    whole = result(episodes, labels=labels, verified=verify(labels, episodes, seen=(at(0), at(1440))))
+    seen = Seen(backtest_page.page(whole))
+
+    assert "All services everywhere" in seen.words
+    assert "WhatsApp all of it (part of a wider one)" in seen.words
+    assert "Feed reports" in seen.words
+    assert "Would page 2 error or critical" in seen.words
+    assert "found 1 of 1 known outage (100 %)" in seen.words
+    assert "0 false incidents" in seen.words
+    assert "A silent source has nothing to draw." in seen.words
+    pictures = [attrs["id"] for attrs in seen.of_class("picture")]
+    assert pictures[-1] == f"i-{part.id}-1"
 
 
 @pytest.mark.parametrize("years", [1, 3, 200])

@@ -17,8 +17,9 @@ import yaml
 from jsonschema import Draft202012Validator, FormatChecker
 
 from detectors import alert as alerts_topic
-from detectors.alert import State, headers
-from detectors.incident import IncidentRule, Judge
+from detectors.alert import State, headers, millis, summary
+from detectors.incident import IncidentRule
+from detectors.judge import Judge
 from detectors.report import Reason, Rejected, decode
 from detectors.series import Names, Series
 from detectors.surges import Recent, SurgeRecord, SurgeRow, Tick
@@ -123,7 +124,8 @@ def test_alerts_as_they_are_judged_fit_the_schema():
         {"started_at": "07:04"},
         {"started_at": 1_666_681_440},
         {"resolved_at": False},
-        {"kind": "region"},
+        {"kind": "country"},
+        {"region": 5},
         {"course": {"bucket_seconds": 60}},
         {"sources": "reports"},
     ],
@@ -133,6 +135,11 @@ def test_schema_refuses_what_is_no_alert(change):
 
     assert valid(alerts_schema(), alert)
     assert not valid(alerts_schema(), alert | change)
+
+
+@pytest.mark.parametrize("example", ALERTS, ids=["open", "resolved", "silent feed"])
+def test_summary_of_an_example_is_the_one_that_would_be_written(example):
+    assert example.summary == summary(example, millis(example.updated_at) - 3000)
 
 
 # AsyncAPI

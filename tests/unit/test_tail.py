@@ -7,7 +7,7 @@ import pytest
 from aiokafka import AIOKafkaProducer
 
 from detectors import alert as alert_record
-from detectors.alert import Alert, Severity, State
+from detectors.alert import Alert, Kind, Severity, State
 from streams import tail, topics
 from streams.kafka import client_options
 from streams.settings import KafkaSettings, Settings, TopicSettings
@@ -15,8 +15,9 @@ from streams.settings import KafkaSettings, Settings, TopicSettings
 
 def an_alert(sequence: int = 1, **changes: object) -> Alert:
     first = Alert(
-        id="00ff", sequence=1, episode=1, state=State.OPEN, sources=["reports"], service="WhatsApp", region="it/lazio",
-        severity=Severity.ERROR, started_at="2022-10-25T07:04:00Z", detected_at="2022-10-25T07:05:03Z",
+        id="00ff", sequence=1, episode=1, state=State.OPEN, kind=Kind.SERIES, sources=["reports"],
+        service="WhatsApp", region="it/lazio", severity=Severity.ERROR,
+        started_at="2022-10-25T07:04:00Z", detected_at="2022-10-25T07:05:03Z",
         updated_at="2022-10-25T07:05:03Z", resolved_at=None, summary="WhatsApp in it/lazio: 61 reports", observed=61,
         expected=4.3, expected_low=1.0, expected_high=9.0, ratio=14.2, evidence=7.5, warming=False, course=None,
     )  # fmt: skip
@@ -114,6 +115,13 @@ def test_a_line_is_one_line_and_moves_no_cursor():
     text = tail.line(an_alert(summary="a\x1b[2Jb\n[bold]c"))
 
     assert text.plain.endswith("a\\x1b[2Jb\\n[bold]c")
+
+
+def test_what_another_incident_explains_is_said_to_be_a_part_and_stands_back():
+    text = tail.line(an_alert(parent="ff00", severity=Severity.CRITICAL))
+
+    assert text.plain.endswith("WhatsApp in it/lazio: 61 reports  part of a wider incident")
+    assert "bold red" not in {str(span.style) for span in text.spans}
 
 
 def test_colour_tells_the_severity_and_what_is_over():

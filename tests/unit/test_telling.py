@@ -2,7 +2,7 @@
 
 from msgspec.structs import replace
 
-from detectors.alert import Alert, Severity, State
+from detectors.alert import Alert, Kind, Severity, State
 from streams import story
 from streams.telling import Telling, by_service, cost, outage_sentences
 
@@ -13,6 +13,7 @@ OPEN = Alert(
     sequence=1,
     episode=1,
     state=State.OPEN,
+    kind=Kind.SERIES,
     sources=["outage-site"],
     service="WhatsApp",
     region="it/lazio",
@@ -76,6 +77,47 @@ def test_alerts_of_the_time_before_are_counted_and_not_told():
 
     assert not telling.apply(replace(OPEN, detected_at="2022-10-24T20:00:00Z"))
     assert (telling.records, telling.before, telling.incidents) == (1, {"a1"}, [])
+
+
+def test_what_another_incident_explains_gets_no_line_but_the_end_of_one_that_had_one():
+    telling = Telling(SEVEN)
+    wide = replace(OPEN, id="w", kind=Kind.SERVICE, region=None)
+    telling.apply(OPEN)
+    telling.apply(wide)
+
+    assert not telling.apply(replace(OPEN, id="c", region="it/sicilia", parent="w"))
+    assert not telling.apply(replace(OPEN, id="c", region="it/sicilia", parent="w", state=State.RESOLVED))
+    assert not telling.apply(replace(UPDATE, parent="w"))
+    assert telling.apply(replace(RESOLVED, parent="w"))
+
+
+def test_what_outlives_the_incident_that_explained_it_gets_a_line():
+    telling = Telling(SEVEN)
+    telling.apply(replace(OPEN, parent="w"))
+
+    assert telling.apply(replace(UPDATE, parent=None))
+
+
+def test_reports_of_a_part_are_counted_once():
+    telling = Telling(SEVEN)
+    telling.apply(replace(CALLS, kind=Kind.SERVICE, region=None))
+    telling.apply(replace(CALLS, id="part", parent="b2", observed=40_000))
+    telling.apply(replace(OPEN, id="whatsapp", parent="elsewhere"))
+
+    rows = by_service(telling.incidents)
+
+    assert cost(telling.incidents).contacts == 65_000
+    assert list(rows.columns[4].cells) == ["65,300", "20"]
+    assert list(rows.columns[2].cells) == ["2", "1"]
+
+
+def test_all_services_and_silent_feeds_have_lines_of_their_own_in_the_table():
+    wide = replace(OPEN, id="w", kind=Kind.REGION, service=None)
+    silent = replace(OPEN, id="f", kind=Kind.FEED, service=None, region=None)
+
+    rows = by_service([wide, silent])
+
+    assert list(rows.columns[0].cells) == ["All services", "Feed outage-site"]
 
 
 def test_cost_is_that_of_the_contacts_beyond_the_usual():

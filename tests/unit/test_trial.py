@@ -15,7 +15,8 @@ from detectors.alert import Alert, Pager, State
 from detectors.budget import Verdict
 from detectors.counts import ChunkCounts
 from detectors.detection import Detection
-from detectors.incident import IncidentRule, Judge
+from detectors.incident import IncidentRule
+from detectors.judge import Judge
 from detectors.rules import Rules
 from detectors.source import SourceRule
 from detectors.surge import SurgeRule

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from detectors.verification import TAIL_MS, verify
-from tests.made_episodes import at, known, told
+from tests.made_episodes import at, known, silent, told
 
 ALL_DAY = (at(0), at(1440))
 
@@ -82,10 +82,44 @@ def test_label_without_region_stands_for_all_regions():
     assert verified.false == [incidents[2]]
 
 
-def test_wide_incident_does_not_find_a_label_of_a_part():
-    verified = verify([known(100, 120, region="it/lazio")], [told(105, 110, region="it")], seen=ALL_DAY)
+@pytest.mark.parametrize(
+    ("place", "concerned"),
+    [
+        ({"region": "it/lazio"}, True),
+        ({"region": None}, True),
+        ({"region": "it/*"}, True),
+        ({"service": None, "region": "it/lazio"}, True),
+        ({"service": None, "region": "it/lazio/roma"}, True),
+        ({"service": None, "region": "it/*"}, True),
+        ({"service": None, "region": None}, True),
+        ({"region": "fr/*"}, False),
+        ({"service": "TIM", "region": None}, False),
+        ({"service": None, "region": "fr"}, False),
+        ({"region": "it"}, False),  # reports that name no more than it are not those of lazio
+    ],
+)
+def test_label_is_found_by_what_spans_it_too(place, concerned):
+    verified = verify([known(100, 120, region="it/lazio")], [told(105, 110, **place)], seen=ALL_DAY)
 
-    assert len(verified.missed) == 1
+    assert bool(verified.found) is concerned
+    assert bool(verified.false) is not concerned
+
+
+def test_silent_feed_finds_no_label_and_is_no_false_incident():
+    verified = verify([known(100, 120, region="")], [silent(100, 120)], seen=ALL_DAY)
+
+    assert (verified.found, len(verified.missed), verified.false, verified.explained) == ([], 1, [], 0)
+
+
+def test_what_another_incident_explains_is_judged_only_if_it_paged():
+    parent = told(105, 110, region=None)
+    quiet = told(106, 110, region="fr", parent=parent.id, paged=False)
+    paged_first = told(104, 110, region="es", parent=parent.id, paged=True)
+
+    verified = verify([known(100, 120)], [paged_first, parent, quiet], seen=ALL_DAY)
+
+    assert verified.found[0].episode == parent
+    assert (verified.false, verified.explained) == ([paged_first], 1)
 
 
 def test_label_of_which_the_run_saw_no_time_is_neither_found_nor_missed():

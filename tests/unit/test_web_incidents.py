@@ -1,9 +1,9 @@
 import pytest
 
-from detectors.alert import Severity, State
+from detectors.alert import Kind, Severity, State
 from streams.web import incidents
 from streams.web.incidents import IncidentView
-from tests.made_alerts import outage, resolved
+from tests.made_alerts import outage, resolved, silence
 
 
 def view_of(*alerts) -> IncidentView:
@@ -85,13 +85,56 @@ def test_regions_of_a_service_are_together_however_it_is_spelled():
         outage("3", service="whatsapp", region="it/lombardia", ratio=9.0),
     )
 
-    services = view.services()
+    groups = view.groups()
 
-    assert [(s.name, [a.region for a in s.incidents]) for s in services] == [
+    assert [(group.name, [a.region for a in group.incidents]) for group in groups] == [
         ("whatsapp", ["it/lombardia", "it/lazio"]),
         ("TIM", ["it"]),
     ]
-    assert services[0].worst.region == "it/lombardia"
+    assert groups[0].worst.region == "it/lombardia"
+
+
+def test_all_services_together_and_each_silent_feed_are_groups_of_their_own():
+    view = view_of(
+        outage("1", ratio=9.0),
+        outage("2", kind=Kind.REGION, service=None, region="it/lazio", ratio=8.0),
+        outage("3", kind=Kind.GLOBAL, service=None, region=None, ratio=7.0),
+        silence("4"),
+        silence("5", sources=["calls"]),
+    )
+
+    assert [(group.name, [a.id for a in group.incidents]) for group in view.groups()] == [
+        ("WhatsApp", ["1"]),
+        ("All services", ["2", "3"]),
+        ("Feed outage-site", ["4"]),
+        ("Feed calls", ["5"]),
+    ]
+
+
+def test_what_an_incident_explains_is_with_it_whatever_its_service():
+    view = view_of(
+        outage("part", service="TIM", parent="wide", ratio=90.0),
+        outage("part of part", parent="part"),
+        outage("wide", kind=Kind.GLOBAL, service=None, region=None, ratio=2.0),
+    )
+
+    (group,) = view.groups()
+
+    assert group.worst.id == "wide"
+    assert {id: [a.id for a in parts] for id, parts in group.parts.items()} == {"wide": ["part", "part of part"]}
+
+
+@pytest.mark.parametrize("parent", ["gone", "1", "2"])
+def test_part_of_what_is_not_there_is_shown_by_itself(parent):
+    view = view_of(outage("1", parent=parent), outage("2", parent="1" if parent == "2" else None))
+
+    assert {a.id for group in view.groups() for a in group.incidents} == {"1", "2"}
+
+
+def test_what_another_incident_explains_comes_after_all_that_none_does():
+    view = view_of(outage("part", parent="mild"), outage("mild", severity=Severity.INFO, ratio=1.1))
+
+    assert [a.id for a in view.open] == ["mild", "part"]
 
 
 def test_last_resolved_comes_first():

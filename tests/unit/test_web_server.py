@@ -9,14 +9,14 @@ from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from prometheus_client import CollectorRegistry
 
-from detectors.alert import Severity
+from detectors.alert import Kind, Severity, State
 from detectors.alert import decode as decode_alert
 from streams.health import Health
 from streams.metrics import Metrics
 from streams.web import server
 from streams.web.incidents import IncidentView
 from streams.web.server import make_app, serve
-from tests.made_alerts import NOON, course, outage, resolved
+from tests.made_alerts import NOON, course, outage, resolved, silence
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -140,6 +140,74 @@ async def test_regions_of_a_service_are_in_one_card(client, worker):
     assert "2 regions" in words(page)
     assert "it › lazio › roma" in page.text
     assert "it › lombardia" in page.text
+
+
+async def test_incident_over_all_services_has_a_card_of_its_own(client, worker):
+    worker.view.apply(outage("1", kind=Kind.REGION, service=None, region="it/lazio"))
+
+    text = words(await read_page(client))
+
+    assert "All services of a region in trouble" in text
+    assert "Worst: All services, 44× usual" in text
+    assert "All services critical it › lazio" in text
+
+
+async def test_parts_are_listed_with_what_explains_them_and_are_not_in_the_headline(client, worker):
+    worker.view.apply(outage("wide", kind=Kind.SERVICE, region=None))
+    worker.view.apply(outage("1", region="it/lazio", parent="wide", ratio=90.0))
+    worker.view.apply(outage("2", region="it/sicilia", parent="wide"))
+
+    page = await read_page(client)
+    text = words(page)
+
+    assert "1 service in trouble" in text
+    assert page.tags.count("article") == 1
+    assert "critical everywhere explains 2 more" in text
+    assert "Seen 8,214 reports" in text
+    assert text.index("What the incident of WhatsApp explains") < text.index("WhatsApp in it/lazio critical")
+
+
+async def test_parts_of_one_of_several_regions_are_marked(client, worker):
+    worker.view.apply(outage("wide", kind=Kind.SERVICE, region="it/*"))
+    worker.view.apply(outage("1", region="it/lazio", parent="wide"))
+    worker.view.apply(outage("2", region="fr"))
+
+    text = words(await read_page(client))
+
+    assert "2 regions" in text
+    assert "all of it critical" in text
+    assert "part of it WhatsApp in it/lazio critical" in text
+
+
+async def test_silent_feed_is_told_as_silence(client, worker):
+    worker.view.apply(silence())
+    worker.view.apply(silence("2", sources=["calls"], state=State.RESOLVED, resolved_at="2022-10-25T12:00:00Z"))
+
+    text = words(await read_page(client))
+
+    assert "1 feed silent" in text
+    assert "Worst: Feed outage-site, silent, for 12 min" in text
+    assert "Expected 812 By chance" in text
+    assert "Feed calls error 812 reports missed" in text
+
+
+async def test_service_in_trouble_beside_a_silent_feed_tells_of_both(client, worker):
+    worker.view.apply(outage())
+    worker.view.apply(silence())
+
+    assert "1 service in trouble, 1 feed silent" in words(await read_page(client))
+
+
+async def test_resolved_parts_are_counted_with_what_explained_them(client, worker):
+    worker.view.apply(resolved("wide", kind=Kind.SERVICE, region=None))
+    worker.view.apply(resolved("1", parent="wide"))
+    worker.view.apply(resolved("2", parent="forgotten"))
+
+    page = await read_page(client)
+
+    assert page.tags.count("li") == 2
+    assert "44× usual, 8,214 reports, 1 more explained" in words(page)
+    assert "44× usual, 8,214 reports, part of a wider one" in words(page)
 
 
 async def test_nothing_usual_has_no_ratio(client, worker):
@@ -279,6 +347,8 @@ async def test_hostile_text_stays_text(client, worker, text):
         worker.view.apply(outage("1", **said, service=words, region=words, course=course([10, 400])))
         worker.view.apply(outage("2", **said, service=words, region=f"it/{words}"))
         worker.view.apply(outage("3", **said, service=f"other {words}", region=words))
+        worker.view.apply(outage("5", **said, service=words, region=words, parent="1"))
+        worker.view.apply(silence("6", **said, sources=[words]))
         worker.view.apply(resolved("4", **said, service=words, region=words))
 
     tell("plain", 1)
