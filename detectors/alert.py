@@ -113,7 +113,9 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     expected_high: Annotated[float, Meta(description="upper end of the 95 % interval of expected")]
     ratio: Annotated[float | None, Meta(description="observed / expected; null where nothing was expected")]
     evidence: Annotated[float, Meta(description="log10 of the return period in series-weeks of what was seen")]
-    verdict: Annotated[Verdict | None, Meta(description="why it is taken for what it is; null where nothing was asked")]
+    verdict: Annotated[
+        Verdict | None, Meta(description="why it is taken for what it is; null where nothing was asked")
+    ] = None
     warming: Annotated[bool, Meta(description="the baseline is young: its interval is wide")]
     course: Annotated[Course | None, Meta(description="the last hour or so of the series")]
 

@@ -89,10 +89,15 @@ class SavedSilence(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Bucket(NamedTuple):
-    """A bucket as the bank is to see it. counts: -1 where missing, less what is backlog. missing: None if none are."""
+    """A bucket as the bank is to see it.
+
+    counts: -1 where missing, less what is backlog. missing: None if none are. expected: of every row; None if nobody
+    asked: not where any is missing.
+    """
 
     counts: NDArray[np.int64]
     missing: Flags | None
+    expected: Floats | None
 
 
 class Silence:
@@ -225,11 +230,15 @@ class Silence:
             self._any_owed = bool(owed.any())
         anything = bool(missing.any())
         if anything:
+            wanted = expected() if wanted is None else wanted
             counts[missing] = -1
-        return Bucket(counts, missing if anything else None), told
+        return Bucket(counts, missing if anything else None, wanted), told
 
-    def learn(self, observed: NDArray[np.int64], expected: Floats, missing: Flags | None) -> None:
-        """The bucket that was closed last, with what was expected of it."""
+    def learn(self, observed: NDArray[np.int64], bucket: Bucket, expected: Floats) -> None:
+        """The bucket that was closed last. expected: what the bank expected, backlogs and all."""
+        missing = bucket.missing
+        if bucket.expected is not None:
+            expected = bucket.expected
         quiet, gone = self._quiet[: self._rows], self._gone[: self._rows]
         held = observed == 0 if missing is None else (observed == 0) | missing
         back = ~held & (gone | (quiet >= self._silent_after))

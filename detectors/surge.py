@@ -231,10 +231,10 @@ class SurgeBank:
         self._baseline.skip(start, until)
 
     def expected(self, start: int) -> Floats:
-        """Expected count of every row in the bucket from `start`, as far as is known now; changes no state."""
+        """Expected count of every row in the bucket from `start`, without the backlog of a gap; changes no state."""
         expected = np.zeros(len(self.series))
         for rows in self._blocks():
-            expected[rows] = self._baseline.predict(start, rows).mean
+            expected[rows] = self._baseline.predict(start, rows).mean - self._baseline["backlog"][rows]
         return expected
 
     # ---- parts of a step

@@ -324,7 +324,7 @@ class Watch:
         observed = self._partial[:n]
         bucket, silent = self.silence.close(number, observed, partial(self.bank.expected, start), alive)
         scores = self.bank.close(start, bucket.counts)
-        self.silence.learn(observed, scores.expected, bucket.missing)
+        self.silence.learn(observed, bucket, scores.expected)
         self.arrival.end_bucket()
         self.recents.push(bucket.counts, scores.expected)
         self._expected[:n] = scores.expected
