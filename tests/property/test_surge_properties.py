@@ -53,7 +53,7 @@ def test_numbers_stay_finite_whatever_comes(before, away, after, bucket):
         back = end + away // (bucket * 1000) * bucket * 1000
         bank.skip(end, back)
         for row in after:
-            part = bank.peek(back, 0.5, np.array(row, dtype=np.int64))
+            part = bank.peek(back, np.full(3, 0.5), np.array(row, dtype=np.int64))
             as_seen = part.bounds()
             scores = bank.close(back, np.array(row, dtype=np.int64))
             # What is worked out when it is asked for is of then all the same.
@@ -76,8 +76,8 @@ def test_restored_bank_goes_on_bit_for_bit(before, after, bucket):
     again = SurgeBank.restore(RULE, bucket, bank.series, bank.arrays())
 
     for row in after:
-        counts = np.array(row, dtype=np.int64)
-        assert same(bank.peek(start, 1 / 6, counts), again.peek(start, 1 / 6, counts))
+        counts, part = np.array(row, dtype=np.int64), np.full(3, 1 / 6)
+        assert same(bank.peek(start, part, counts), again.peek(start, part, counts))
         assert same(bank.close(start, counts), again.close(start, counts))
         start += bucket * 1000
     mine, theirs = bank.arrays(), again.arrays()
@@ -137,7 +137,8 @@ def test_more_reports_never_lower_the_evidence_of_their_bucket(before, counts, m
     other = SurgeBank.restore(RULE, bucket, bank.series, bank.arrays())
     few, many = np.array(counts, dtype=np.int64), np.array(counts, dtype=np.int64) + np.array(more, dtype=np.int64)
 
-    assert (bank.peek(start, fraction, many).evidence >= bank.peek(start, fraction, few).evidence - 1e-6).all()
+    part = np.full(3, fraction)
+    assert (bank.peek(start, part, many).evidence >= bank.peek(start, part, few).evidence - 1e-6).all()
     assert (bank.close(start, many).evidence >= other.close(start, few).evidence - 1e-6).all()
 
 
@@ -149,7 +150,7 @@ def test_looking_changes_no_state(before, counts, fraction):
     start = feed(bank, START, before)
     state = bank.arrays()
 
-    bank.peek(start, fraction, np.array(counts, dtype=np.int64))
+    bank.peek(start, np.full(3, fraction), np.array(counts, dtype=np.int64))
     bank.expected(start + 3 * DAY_MS)
 
     assert all(np.array_equal(state[name], after) for name, after in bank.arrays().items())

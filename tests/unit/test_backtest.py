@@ -159,7 +159,7 @@ def test_settings_that_open_late_are_compared(outage, labels, capfd):
     assert re.search(r"incidents\.open_at +2 +3\.5", output.out)
     assert re.search(r"in both +WhatsApp +2022-10-25 06:0\d:\d\d +\+\d+ min", output.out)
     # After the outage the feed is silent, which is an incident of its own.
-    assert "A has 2 incidents, B 2: 0 only in A, 0 only in B, 2 in both, 1 of these not the same" in output.out
+    assert "A has 2 incidents, B 2: 0 only in A, 0 only in B, 2 in both, 2 of these not the same" in output.out
 
 
 def test_settings_that_never_open_find_nothing(outage, labels, capfdbinary):

@@ -39,9 +39,12 @@ def test_reports_of_a_series_and_tick_add_up():
     partition.read([record(0, T0), record(1, T0 + 9_999), record(2, T0 + 10_000, count=5)])
 
     (message,) = partition.messages()
-    assert message.series == [Series("reports", "whatsapp", "")]
-    assert message.names == [Names("WhatsApp", "")]
-    assert (message.rows, message.ticks, message.counts) == ([0, 0], [T0 // 10_000, T0 // 10_000 + 1], [2, 5])
+    assert message.series == [Series("reports", "whatsapp", ""), Series("reports", "*", "")]
+    assert message.names == [Names("WhatsApp", ""), Names("*", "")]
+    assert message.rows == [0, 0, 1, 1]
+    assert message.ticks == [T0 // 10_000, T0 // 10_000 + 1] * 2
+    assert message.counts == [2, 5, 2, 5]
+    assert message.alive == {"reports": [(T0 // 60_000, T0 // 10_000 + 1)]}
     assert (message.start, message.upto, message.watermark) == (0, 3, T0 + 10_000)
     assert message.hours == [T0 // HOUR_MS]
     assert decode_counts(encode(message)) == message
@@ -54,6 +57,7 @@ def test_count_zero_moves_the_watermark_and_counts_nothing():
 
     (message,) = partition.messages()
     assert (message.watermark, message.series, message.counts) == (T0, [], [])
+    assert message.alive == {"reports": [(T0 // 60_000, T0 // 10_000)]}
     assert partition.counted == 1
 
 
@@ -63,8 +67,9 @@ def test_spellings_of_a_series_travel_side_by_side():
     partition.read([record(0, T0, "WHATSAPP"), record(1, T0, "WhatsApp")])
 
     (message,) = partition.messages()
-    assert message.series == [Series("reports", "whatsapp", "")] * 2
-    assert [names.service for names in message.names] == ["WHATSAPP", "WhatsApp"]
+    assert message.series == [*[Series("reports", "whatsapp", "")] * 2, Series("reports", "*", "")]
+    assert [names.service for names in message.names] == ["WHATSAPP", "WhatsApp", "*"]
+    assert message.counts == [1, 1, 2]
 
 
 def test_report_is_late_behind_the_newest_of_its_partition_less_the_lateness_of_its_source():
@@ -113,7 +118,7 @@ def test_chunk_ends_at_a_multiple_of_its_length_and_the_next_begins_there():
     assert (taken, partition.full) == (CHUNK_OFFSETS, True)
     assert partition.seal() == Position(CHUNK_OFFSETS, T0 + CHUNK_OFFSETS - 1, 0.0, False)
     assert partition.read(records, taken) == (CHUNK_OFFSETS + 3, [])
-    assert (partition.start, partition.full, partition.messages()[0].counts) == (CHUNK_OFFSETS, False, [3])
+    assert (partition.start, partition.full, partition.messages()[0].counts) == (CHUNK_OFFSETS, False, [3, 3])
 
 
 def test_chunk_whose_last_offsets_are_missing_from_the_log_ends_all_the_same():
@@ -130,7 +135,7 @@ def test_records_that_are_in_already_are_skipped():
 
     taken, rejected = partition.read([record(3, T0), record(4, T0), record(5, T0)])
 
-    assert (taken, rejected, partition.messages()[0].counts) == (3, [], [1])
+    assert (taken, rejected, partition.messages()[0].counts) == (3, [], [1, 1])
 
 
 def test_chunk_of_long_invented_names_ends_early_at_the_same_offset_each_time():
@@ -154,9 +159,11 @@ def test_counts_go_to_the_partition_of_their_service_and_the_watermark_to_all():
 
     messages = partition.messages()
     assert [message.watermark for message in messages] == [T0] * 4
-    assert sum(sum(message.counts) for message in messages) == 400
     services = [{series.service for series in message.series} for message in messages]
-    assert sum(map(len, services)) == len(set.union(*services)) == 40
+    assert sum(map(len, services)) == len(set.union(*services)) == 41
+    # Each is in the sums over all services as well.
+    assert sum(sum(message.counts) for message in messages) == 800
+    assert [sum(m.counts[-1:]) for m in messages if "*" in {series.service for series in m.series}] == [400]
 
 
 def test_partition_without_records_says_so():
@@ -175,5 +182,6 @@ def test_flood_of_names_empties_the_cache_and_changes_no_count(monkeypatch):
     totals: dict[Series, int] = {}
     for row, count in zip(message.rows, message.counts, strict=True):
         totals[message.series[row]] = totals.get(message.series[row], 0) + count
+    assert totals.pop(Series("reports", "*", "")) == 300
     assert set(totals.values()) == {10}
     assert len(totals) == 30

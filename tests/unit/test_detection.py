@@ -47,6 +47,10 @@ def message(
         upto,
         watermark,
         sorted({ms // HOUR for _, ms, _ in counts} | ({watermark // HOUR} if watermark != NEVER else set())),
+        {
+            source: [(ms // 60_000, ms // 10_000) for each, ms, count in counts if each.source == source and count]
+            for source in {each.source for each, _, _ in counts}
+        },
         [each for each, _, _ in counts],
         [Names(each.service.title(), each.region) for each, _, _ in counts],
         list(range(len(counts))),
@@ -109,8 +113,11 @@ def test_surge_is_told_within_the_bucket_that_shows_it():
     offset = quiet_day(detection)
 
     detection.apply(message(offset + 90, T0 + DAY + 13_000, [(series(), T0 + DAY + 5_000, 90)], start=offset))
-    (row,) = rows(settle(detection))
+    told = {row.series.region: row for row in rows(settle(detection)) if row.series.service == "whatsapp"}
 
+    assert list(told) == ["*", "it"]
+    assert told["*"].observed == 90
+    row = told["it"]
     assert (row.series, row.names) == (series(), Names("Whatsapp", "it"))
     assert (row.start, row.closed, row.observed) == (T0 + DAY, False, 90)
     assert row.evidence > 2
@@ -125,8 +132,9 @@ def test_what_surged_is_told_at_each_bucket_until_half_an_hour_after():
     detection.apply(message(offset + 90, T0 + DAY + 13_000, [(series(), T0 + DAY + 5_000, 90)], start=offset))
     settle(detection)
 
-    detection.apply(message(offset + 90, T0 + DAY + 3 * HOUR, start=offset, partition=0))
-    told = rows(settle(detection))
+    usual = [(series(), T0 + DAY + n * MINUTE, 2) for n in range(1, 180)]
+    detection.apply(message(offset + 500, T0 + DAY + 3 * HOUR, usual, start=offset + 90))
+    told = [row for row in rows(settle(detection)) if row.series == series()]
 
     assert all(row.closed for row in told)
     assert 30 <= len(told) <= 60
@@ -145,7 +153,7 @@ def test_day_without_any_report_is_a_gap_and_not_calm():
         message(offset + 2, later + HOUR, [(series(), later + n * MINUTE, 2) for n in range(60)], start=offset)
     )
 
-    assert rows(settle(detection)) == []
+    assert [row for row in rows(settle(detection)) if row.evidence >= 0] == []
     assert detection.buckets_closed - before <= 180  # the hours at its ends, and the one after it
 
 
@@ -187,15 +195,15 @@ def test_flood_of_names_within_open_ticks_takes_bounded_memory():
 
 def test_spelling_shown_is_that_of_the_first_tick_whatever_came_first():
     detection = Detection(ONE, 0)
-    late = ChunkCounts(0, 1, 0, 1, T0, [], [series()], [Names("WHATSAPP", "it")], [0], [T0 // 10_000 + 1], [1])
-    early = ChunkCounts(0, 1, 1, 2, T0 + HOUR, [], [series()], [Names("WhatsApp", "it")], [0], [T0 // 10_000], [1])
+    late = ChunkCounts(0, 1, 0, 1, T0, [], {}, [series()], [Names("WHATSAPP", "it")], [0], [T0 // 10_000 + 1], [1])
+    early = ChunkCounts(0, 1, 1, 2, T0 + HOUR, [], {}, [series()], [Names("WhatsApp", "it")], [0], [T0 // 10_000], [1])
 
     detection.apply(late)
     detection.apply(early)
     settle(detection)
 
     (watch,) = detection._watches.values()
-    assert watch.names == [Names("WhatsApp", "it")]
+    assert watch.names[watch.rows[series()]] == Names("WhatsApp", "it")
 
 
 def test_sources_close_by_their_own_buckets_and_lateness():
@@ -209,6 +217,7 @@ def test_sources_close_by_their_own_buckets_and_lateness():
         2,
         T0 + 340_000,
         [],
+        {},
         [series(), calls],
         [Names("w", "it")] * 2,
         [0, 1],
@@ -237,7 +246,7 @@ def test_counts_for_a_closed_tick_count_in_the_open_one():
     (watch,) = detection._watches.values()
     (tick,) = watch.window.ticks
     assert tick == watch.next_tick
-    assert [rows.tolist() for rows in watch.window.ticks[tick].rows] == [[0]]
+    assert watch.window.ticks[tick].rows[0].tolist() == [watch.rows[series()]]
 
 
 def test_counts_made_for_other_partitions_are_refused_with_what_to_do():
@@ -257,7 +266,7 @@ def test_state_of_another_version_is_no_damage(monkeypatch):
     state = Detection(ONE, 0).save()
     monkeypatch.undo()
 
-    with pytest.raises(Mismatch, match="is of version 7, this program goes on from version 2"):
+    with pytest.raises(Mismatch, match="is of version 7, this program goes on from version 3"):
         Detection.restore(ONE, 0, state)
 
 

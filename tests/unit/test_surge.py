@@ -45,7 +45,7 @@ class Feed:
         return feed
 
     def peek(self, fraction: float, count: int) -> float:
-        return float(self.bank.peek(self.now, fraction, np.array([count], dtype=np.int64)).evidence[0])
+        return float(self.bank.peek(self.now, np.array([fraction]), np.array([count], dtype=np.int64)).evidence[0])
 
 
 @cache
