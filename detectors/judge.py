@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from heapq import heappop, heappush
 from typing import NamedTuple, Self
 
@@ -26,6 +26,8 @@ MAX_OPEN = 10_000
 MAX_CELLS = 20_000
 #: Explained incidents of one parent at most: those with most evidence.
 CHILDREN = 100
+#: An incident may turn out to be narrower within so long, ms.
+SHRINKS_MS = 30 * 60_000
 #: One series that an incident explains may go on so much longer before it counts by itself, ms.
 OUTLIVE_MS = 15 * 60_000
 #: A cause that explains what surges needs so much less evidence itself.
@@ -280,7 +282,7 @@ class Judge:
             if any(overlap(scope, cause) for cause in chosen):
                 continue
             near = [cause for cause in table.candidates if overlap(cause, scope)]
-            best = max(near, key=lambda cause: (table.alone(cause), not is_rollup(*cause), cause), default=scope)
+            best = table.likeliest(near) if near else scope
             nats = table.alone(best) if near else 0.0
             # What was explained by an incident that ended has to surge anew.
             ended = any(each.resolved is not None and overlap(scope, at) for at, each in self._incidents.items())
@@ -323,11 +325,13 @@ class Judge:
                 continue
             over = [root for root in roots if within(cause, root) and root != cause]
             grown = [root for root in roots if within(root, cause) and root not in chosen]
-            if over:
+            if len(over) == 1 and self._shrinks(over[0], cause, chosen, at):
+                self._move(over[0], cause, at, said)
+            elif over:
                 # Somebody was called for all of it already.
                 self._begin(cause, evidence, at, self._incidents[min(over)].id, said)
             elif grown:
-                self._grow(min(grown, key=lambda each: (self._incidents[each].detected, each)), cause, at, said)
+                self._move(min(grown, key=lambda each: (self._incidents[each].detected, each)), cause, at, said)
             else:
                 self._begin(cause, evidence, at, None, said)
 
@@ -401,8 +405,15 @@ class Judge:
             atoms.append(Atom(*rest, observed, expected, variance))
         return Table(atoms, candidates, [scope for scope, cell in self._cells.items() if cell.told >= at])
 
-    def _grow(self, scope: Scope, cause: Scope, at: int, said: list[tuple[Incident, State]]) -> None:
-        """An incident turned out to be wider: it keeps its id."""
+    def _shrinks(self, scope: Scope, cause: Scope, chosen: Collection[Scope], at: int) -> bool:
+        """Whether an incident turns out to be one narrower cause, soon after it opened. Later, parts of it just end."""
+        incident = self._incidents[scope]
+        if at > incident.detected + SHRINKS_MS or scope in chosen:
+            return False
+        return [each for each in chosen if within(each, scope)] == [cause]
+
+    def _move(self, scope: Scope, cause: Scope, at: int, said: list[tuple[Incident, State]]) -> None:
+        """An incident turned out to be wider or narrower than it was told: it keeps its id."""
         incident = self._incidents.pop(scope)
         cell = self._cells[cause] = self._cells[cause].begin()
         incident = replace(

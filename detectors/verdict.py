@@ -32,10 +32,10 @@ OFF: Final = 0.12
 LEAST_FACTOR: Final = 0.25
 #: Nats that a cause has to gain: prior odds against it. A single series is the plainest; ties go to the narrower.
 PENALTY: Final = 5.0
-WIDE: Final = 0.5
-WIDEST: Final = 2.0
+WIDE: Final = 1.5
+WIDEST: Final = 4.0
 #: ... and one that was believed before.
-PENALTY_KEPT: Final = 1.0
+PENALTY_KEPT: Final = 2.5
 #: ... and one more that has cells in common with another: that some others are a little high is no second cause.
 CROSSING: Final = 8.0
 #: A surge that no cause explains still has one, if the table does not speak against it: so many nats of any cell.
@@ -195,6 +195,10 @@ class Table:
         if not self._covered[number].any():
             return 0.0
         return self._factor({}, self._explained({}), number)[1]
+
+    def likeliest(self, causes: Sequence[Scope]) -> Scope:
+        """The one of these candidates that explains most by itself, penalties paid; the first of equal ones."""
+        return max(causes, key=lambda cause: self.alone(cause) - _penalty(cause, False))
 
     def _explained(self, chosen: Mapping[int, int]) -> tuple[Floats, Flags]:
         """Nats of each atom under the chosen causes (by factor), the best of those that cover it; which are covered."""
