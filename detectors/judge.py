@@ -178,11 +178,9 @@ class Judge:
             self.pages = PageLog(began=at)
         held = self._held.pop(at, _Held([], []))
         self._hear(held, at)
-        for scope in [scope for scope, each in self._incidents.items() if each.resolved is not None]:
-            if at >= (self._incidents[scope].resolved or 0) + self._reopen_ms:
-                del self._incidents[scope]
         self._looked_at = None
         evidence = self._evidence(at)
+        self._forget_incidents(at)
         said: list[tuple[Incident, State]] = []
         self._look_at_feeds(held.silent, at, said)
         surging = sorted(scope for scope, nats in evidence.items() if nats >= self.rule.open_at)
@@ -232,6 +230,13 @@ class Judge:
         found = {scope: self._cells[scope].evidence(at, self._silent) for scope in self._hot}
         self._hot = {scope for scope, nats in found.items() if nats >= self.rule.close_at}
         return {scope: nats for scope, nats in found.items() if scope in self._hot}
+
+    def _forget_incidents(self, at: int) -> None:
+        """Those that are over for good, also in what they surged with: what is left of that is no new surge."""
+        for scope, incident in list(self._incidents.items()):
+            over = incident.resolved is not None and at >= incident.resolved + self._reopen_ms
+            if over and not any(overlap(scope, each) for each in self._hot):
+                del self._incidents[scope]
 
     def _sweep(self, at: int) -> None:
         """Forget cells that nobody told of lately."""
@@ -284,8 +289,8 @@ class Judge:
             near = [cause for cause in table.candidates if overlap(cause, scope)]
             best = table.likeliest(near) if near else scope
             nats = table.alone(best) if near else 0.0
-            # What was explained by an incident that ended has to surge anew.
-            ended = any(each.resolved is not None and overlap(scope, at) for at, each in self._incidents.items())
+            # What was explained by an incident that ended, or is about to, has to surge anew.
+            ended = any(each.calm is not None and overlap(scope, at) for at, each in self._incidents.items())
             if nats >= (PENALTY if ended else LEAST):
                 chosen[best] = nats
             elif not ended and not is_rollup(*scope):
@@ -325,6 +330,8 @@ class Judge:
                 continue
             over = [root for root in roots if within(cause, root) and root != cause]
             grown = [root for root in roots if within(root, cause) and root not in chosen]
+            if any(self._incidents[root].calm is not None for root in grown):
+                continue  # it is what is left of them
             if len(over) == 1 and self._shrinks(over[0], cause, chosen, at):
                 self._move(over[0], cause, at, said)
             elif over:
@@ -507,6 +514,8 @@ class Judge:
         part = [feed for feed in cell.feeds if feed.now(at, self._silent) >= self.rule.close_at] or list(cell.feeds)
         started = min(feed.since() for feed in part)
         old = self._incidents.get(scope)
+        if old is not None and at >= (old.resolved or 0) + self._reopen_ms:
+            old = None
         if old is not None and old.calm is not None:
             # What came before the calm is the last episode's. Decisions come the lateness after what they are about.
             lateness_ms = at - max(feed.until for feed in part)

@@ -23,6 +23,7 @@ from aiokafka.structs import ConsumerRecord
 from prometheus_client.parser import text_string_to_metric_families
 
 from detectors import alert, counts, pipeline, surges
+from detectors.rollup import ALL
 from detectors.series import Series
 from streams import child, kafka, settings, topics
 from tests.kafka.server import free_port
@@ -303,7 +304,10 @@ async def _partitions(consumer: AIOKafkaConsumer, topic: str) -> list[int]:
 
 
 async def final_counts(scene: Scene) -> Counter[tuple[Series, int]]:
-    """Reports by (series, tick): of each chunk of an input partition the message that reaches furthest."""
+    """Reports by (series, tick): of each chunk of an input partition the message that reaches furthest.
+
+    The sums over all services have to be those of the series; they are left out.
+    """
     furthest: dict[tuple[int, int, int], counts.ChunkCounts] = {}
     for record in await read(scene, scene.topics.counts):
         message = counts.decode_counts(record.value)
@@ -314,7 +318,11 @@ async def final_counts(scene: Scene) -> Counter[tuple[Series, int]]:
     for message in furthest.values():
         for row, tick, count in zip(message.rows, message.ticks, message.counts, strict=True):
             total[message.series[row], tick] += count
-    return total
+    sums, overall = Counter[tuple[str, str, int]](), Counter[tuple[str, str, int]]()
+    for (series, tick), count in total.items():
+        (overall if series.service == ALL else sums)[series.source, series.region, tick] += count
+    assert overall == sums
+    return Counter({key: count for key, count in total.items() if key[0].service != ALL})
 
 
 async def counted_up_to(scene: Scene) -> dict[int, int]:
