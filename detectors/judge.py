@@ -41,6 +41,9 @@ LATEST_MS = 60 * 60_000
 #: Cells that nobody told of for so long are forgotten, ms.
 FORGET_MS = 600_000
 
+#: ... and what it explains is something else where it goes on for so long without it, ms.
+LINGERS_MS = 45 * 60_000
+
 STATE_VERSION = 3
 _RANK = {severity: rank for rank, severity in enumerate(Severity)}
 
@@ -450,13 +453,22 @@ class Judge:
             parents = [cause for cause in wide if cause != scope and within(scope, cause)]
             if parents and (own is not None or not is_rollup(*scope)):
                 parent = open_now[max(parents, key=lambda cause: (chosen.get(cause, 0.0), cause))].id
+                if own is None and sum(each.parent == parent for each in open_now.values()) >= CHILDREN:
+                    continue
                 if own is None:
                     self._begin(scope, evidence, at, parent, said)
                 elif own.parent is None:
                     self._say(replace(own, parent=parent), State.UPDATE, at, said)
-            elif own is not None and own.parent is not None and own.parent not in ids and scope in self._loud:
+            elif own is not None and own.parent is not None and own.parent not in ids and self._outlives(own, at):
                 # It outlives what explained it.
                 self._say(replace(own, parent=None), State.UPDATE, at, said)
+
+    def _outlives(self, incident: Incident, at: int) -> bool:
+        """Whether an incident whose parent is over goes on by itself: it stands out, or has gone on for long."""
+        parent = next((each for each in self._incidents.values() if each.id == incident.parent), None)
+        ended = parent.resolved if parent is not None else None
+        late = ended is None or at >= ended + LINGERS_MS
+        return incident.scope in self._loud or (late and incident.calm is None)
 
     # ---- silent feeds
 

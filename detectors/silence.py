@@ -243,7 +243,9 @@ class Silence:
         held = observed == 0 if missing is None else (observed == 0) | missing
         back = ~held & (gone | (quiet >= self._silent_after))
         if back.any():
-            self._owed[: self._rows][back] = quiet[back]
+            # What came in this bucket the bank has expected as backlog already.
+            came = np.maximum(observed - expected, 0.0)
+            self._owed[: self._rows][back] = np.maximum(quiet - came, 0.0)[back]
             self._any_owed = True
         lately = self._lately[: self._rows]
         lately -= lately > 0

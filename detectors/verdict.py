@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -42,8 +43,16 @@ CROSSING: Final = 8.0
 LEAST: Final = 0.5
 #: A cell stands out with so many nats of its own.
 STANDS_OUT: Final = 3.0
-#: A cell takes part in a cause with so many nats.
+#: A cell that speaks against a cause with so many nats takes no part in it; one with fewer has too little to say.
 TAKES_PART: Final = 1.0
+#: Kinds of causes that are tried by themselves: each with the plainer ones.
+_KINDS: Final = (
+    ("series", "service", "region", "global"),
+    ("series", "service", "region"),
+    ("series", "service"),
+    ("series", "region"),
+    ("series",),
+)
 #: Candidates that are weighed at most: those with the most evidence.
 CANDIDATES: Final = 150
 
@@ -102,7 +111,8 @@ class Table:
         away = (np.log(FACTORS)[:, None] - np.log(FACTORS)) / SCATTER
         # By atom and factor of the cause: the best factor of its own that the atom may have.
         self._nats = (alone[:, :, None] - 0.5 * away * away).max(axis=1)
-        self.candidates = sorted((set(hot) | self._suggested(alone.max(axis=1))) & set(known))
+        self._most = float(np.maximum(self._nats.max(axis=1), 0.0).sum())  # nats if each atom had a cause of its own
+        self.candidates = sorted((set(hot) | self._suggested(alone.max(axis=1))) & set(known), key=_narrow_first)
         self._wide = np.array([is_rollup(*cause) for cause in self.candidates], np.bool_)
         covered = [[covers(cause, atom) for atom in atoms] for cause in self.candidates]
         self._covered = np.array(covered, np.bool_).reshape(len(self.candidates), len(atoms))
@@ -123,26 +133,41 @@ class Table:
         """The causes that explain the table best, and the nats that each gains. kept: causes that are known already.
 
         One is added after the other, the best first. A wide one that was taken early may have kept out several narrow
-        ones that are better together: so each wide one is done without for a try.
+        ones that are better together: so it is tried without regions, without services, and without each wide one.
         """
         penalty = np.array([_penalty(scope, scope in kept) for scope in self.candidates])
         tried: set[int] = set()
+        chosen: dict[int, int] = {}
         barred: set[int] = set()
-        chosen = self._greedy(penalty, barred)
-        best = self._score(chosen, penalty)
+        best = -np.inf
+        for kinds in _KINDS:
+            without = {n for n, cause in enumerate(self.candidates) if _kind(cause) not in kinds}
+            other = self._greedy(penalty, without, beat=best)
+            score = self._score(other, penalty)
+            if score > best:
+                chosen, barred, best = other, without, score
         while wide := sorted(each for each in chosen if self._wide[each] and each not in tried):
             tried.add(wide[0])
-            other = self._greedy(penalty, barred | {wide[0]})
+            other = self._greedy(penalty, barred | {wide[0]}, beat=best)
             score = self._score(other, penalty)
             if score > best:
                 chosen, best = other, score
                 barred.add(wide[0])
         return {self.candidates[cause]: self._loss(chosen, cause) for cause in chosen}
 
-    def _greedy(self, penalty: Floats, barred: Collection[int]) -> dict[int, int]:
-        """Causes, each with the number of its factor, without those barred."""
-        chosen: dict[int, int] = {}
-        while True:
+    def _greedy(
+        self,
+        penalty: Floats,
+        barred: Collection[int],
+        begin: Mapping[int, int] = MappingProxyType({}),
+        beat: float = -np.inf,
+    ) -> dict[int, int]:
+        """Causes, each with the number of its factor, those of `begin` and more, without those barred.
+
+        beat: a score; given up where it cannot be reached.
+        """
+        chosen = dict(begin)
+        while self._most - sum(float(penalty[each]) for each in chosen) > beat:
             best = self._best(chosen, self._explained(chosen), penalty, barred)
             if best is None:
                 break
@@ -165,25 +190,26 @@ class Table:
         number = self.candidates.index(cause)
         covered = self._covered[number]
         excess = np.array([max(0.0, atom.observed - atom.expected) for atom in self.atoms])
-        takes_part = self._nats.max(axis=1) >= TAKES_PART
-        within_it = [
-            (atom, bool(takes_part[n]))
+        factor = self._factor({}, self._explained({}), number)[0]
+        mine = [
+            (atom, float(self._nats[n, factor]))
             for n, atom in enumerate(self.atoms)
             if covered[n] and atom.service is not None and atom.region is not None
         ]
-        others = sorted((atom for atom, part in within_it if not part), key=lambda atom: -atom.expected)
+        others = sorted((atom for atom, nats in mine if nats <= -TAKES_PART), key=lambda atom: -atom.expected)
         names = dict.fromkeys((atom.service if cause[0] == ALL else atom.region) or "" for atom in others)
         penalty = np.array([_penalty(scope, False) for scope in self.candidates])
         now = {self.candidates.index(each): 0 for each in chosen if each in self.candidates}
         for each in now:
             rest = {other: factor for other, factor in now.items() if other != each}
             now[each] = self._factor(rest, self._explained(rest), each)[0]
-        other = self._greedy(penalty, {number})
+        rest = {each: factor for each, factor in now.items() if each != number}
+        other = self._greedy(penalty, {number}, rest)
         instead = sorted((self.candidates[each] for each in other if each not in now), key=str)
         return Verdict(
             explained=six_digits(float(excess[covered].sum() / max(excess.sum(), 1e-9))),
-            taking_part=len(within_it) - len(others),
-            looked_at=len(within_it),
+            taking_part=sum(nats > 0.0 for _, nats in mine),
+            looked_at=len(mine),
             not_taking_part=list(names)[:10],
             likelier=six_digits((self._score(now, penalty) - self._score(other, penalty)) / float(np.log(10.0))),
             instead=[" in ".join(filter(None, each)) for each in instead[:3]],
@@ -242,6 +268,19 @@ class Table:
         """Nats lost without a cause."""
         rest = {each: factor for each, factor in chosen.items() if each != cause}
         return float(self._explained(chosen)[0].sum() - self._explained(rest)[0].sum())
+
+
+def _kind(scope: Scope) -> str:
+    if not is_rollup(*scope):
+        return "series"
+    if scope[0] != ALL:
+        return "service"
+    return "global" if scope[1] == ALL else "region"
+
+
+def _narrow_first(scope: Scope) -> tuple[object, ...]:
+    """Of causes that explain the same the first is taken: a series, a service, a region, everything."""
+    return is_rollup(*scope), scope[0] == ALL, scope[1] == ALL, scope
 
 
 def _penalty(scope: Scope, kept: bool) -> float:
