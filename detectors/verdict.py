@@ -39,6 +39,8 @@ WIDEST: Final = 4.0
 PENALTY_KEPT: Final = 2.5
 #: ... and one more that has cells in common with another: that some others are a little high is no second cause.
 CROSSING: Final = 8.0
+#: ... and a wide one that is new and holds one that was believed: it has to be better by more than a little.
+SWALLOWING: Final = 4.0
 #: A surge that no cause explains still has one, if the table does not speak against it: so many nats of any cell.
 LEAST: Final = 0.5
 #: A cell stands out with so many nats of its own.
@@ -136,6 +138,9 @@ class Table:
         ones that are better together: so it is tried without regions, without services, and without each wide one.
         """
         penalty = np.array([_penalty(scope, scope in kept) for scope in self.candidates])
+        for number, scope in enumerate(self.candidates):
+            if scope not in kept and any(is_rollup(*each) and within(each, scope) for each in kept):
+                penalty[number] += SWALLOWING
         tried: set[int] = set()
         chosen: dict[int, int] = {}
         barred: set[int] = set()
@@ -204,7 +209,8 @@ class Table:
             rest = {other: factor for other, factor in now.items() if other != each}
             now[each] = self._factor(rest, self._explained(rest), each)[0]
         rest = {each: factor for each, factor in now.items() if each != number}
-        other = self._greedy(penalty, {number}, rest)
+        same = {n for n in range(len(self.candidates)) if (self._covered[n] == covered).all()}
+        other = self._greedy(penalty, same, rest)
         instead = sorted((self.candidates[each] for each in other if each not in now), key=str)
         return Verdict(
             explained=six_digits(float(excess[covered].sum() / max(excess.sum(), 1e-9))),
@@ -279,8 +285,11 @@ def _kind(scope: Scope) -> str:
 
 
 def _narrow_first(scope: Scope) -> tuple[object, ...]:
-    """Of causes that explain the same the first is taken: a series, a service, a region, everything."""
-    return is_rollup(*scope), scope[0] == ALL, scope[1] == ALL, scope
+    """Of causes that explain the same the first is taken: a series, a service (everywhere, if that is no more than
+    within `it`), a region, everything.
+    """
+    everywhere = scope[1] == ALL
+    return is_rollup(*scope), scope[0] == ALL, everywhere if scope[0] == ALL else not everywhere, scope
 
 
 def _penalty(scope: Scope, kept: bool) -> float:
