@@ -286,6 +286,13 @@ class Cell(msgspec.Struct, frozen=True, array_like=True):
             sums = sums.also(feed.over(begin))
         return sums
 
+    def since(self, at: int) -> Sums:
+        """Reports of all sources in closed buckets that ended after the event time `at`."""
+        sums = Sums()
+        for feed in self.feeds:
+            sums = sums.also(feed.over(at - feed.bucket_ms + 1))
+        return sums
+
     def early(self, begin: int) -> Sums:
         """Reports of all sources in open buckets that began at `begin` (ms)."""
         parts = [feed.part for feed in self.feeds if feed.part is not None and feed.part.start >= begin]

@@ -238,12 +238,17 @@ class Detection:
             if not rows and not silent:
                 continue
             ticks.append(Tick(at, rows, silent))
-        self._alive.forget(lambda source: (until - (rule := self.rules.source(source)).lateness_ms) // rule.bucket_ms)
+        self._alive.forget(self._first_open)
         self.through = until
         if len(self._hours) > _HOURS_KEPT:
             need = min((due for watch in self._watches.values() if (due := watch.due()) is not None), default=until)
             self._hours = {hour for hour in self._hours if hour >= min(need, until) // HOUR_MS - 1}
         return cut(SurgeRecord(self.partition, self.rules.partitions, until, ticks))
+
+    def _first_open(self, source: str) -> int:
+        """The first bucket of a source (number since 1970) that is not closed."""
+        rule = self.rules.source(source)
+        return (self.through - rule.lateness_ms) // rule.bucket_ms
 
     def take(self, message: ChunkCounts) -> Iterator[SurgeRecord]:
         """`apply`, then all that `advance` gives."""
@@ -272,7 +277,7 @@ class Detection:
                 self._marks,
                 self.through,
                 sorted(self._hours),
-                self._alive.last,
+                self._alive.needed(self._first_open),
                 self.overflowed,
                 watches,
             )

@@ -79,7 +79,7 @@ def severity(rule: IncidentRule, *, observed: int, expected: float, seconds: flo
     is significant but not bad: the ratios see to that.
 
     >>> rule = IncidentRule()
-    >>> [severity(rule, observed=3 * m, expected=m, seconds=60 * m).value for m in (5, 30)]
+    >>> [severity(rule, observed=3 * m, expected=m, seconds=60 * m).value for m in (3, 30)]
     ['warning', 'error']
     >>> [severity(rule, observed=30 * m, expected=m, seconds=60 * m).value for m in (1, 5)]
     ['error', 'critical']

@@ -204,10 +204,11 @@ class Judge:
             incident = self._incidents[scope]
             if incident.resolved is None:
                 self._follow(incident, evidence, at, said)
-        self._sweep(at)
         # Parents first; otherwise in order of what they span.
         said.sort(key=lambda each: (each[0].parent is not None, each[0].scope, each[0].sequence))
-        return [self._told(incident, state, at) for incident, state in said]
+        alerts = [self._told(incident, state, at) for incident, state in said]
+        self._sweep(at)
+        return alerts
 
     def _hear(self, held: _Held, at: int) -> None:
         """Take in the rows of a tick."""
@@ -399,7 +400,7 @@ class Judge:
             # What came before the end of an incident was that incident's.
             over = max((each.calm or 0 for each in ended if within(scope, each.scope)), default=0)
             if over > begin:
-                told = cell.over(over)
+                told = cell.since(over)
             atoms.append(Atom(*scope, told.observed, told.expected, told.variance))
         for (service, region), whole in wholes:
             if any(within((service, region), each.scope) and (each.calm or 0) > begin for each in ended):

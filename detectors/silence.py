@@ -65,16 +65,20 @@ class Alive:
         """The last tick with a report in the bucket."""
         return self.last.get(source, {}).get(bucket)
 
-    def forget(self, first: Callable[[str], int]) -> None:
-        """Of each source, what lies before its bucket `first` may go; it does when that is worth the effort."""
-        if self._kept < self._room:
-            return
+    def needed(self, first: Callable[[str], int]) -> dict[str, dict[int, int]]:
+        """Of each source what lies in its bucket `first` or later."""
         kept = {
             source: {bucket: tick for bucket, tick in buckets.items() if bucket >= begin}
             for source, buckets in self.last.items()
             for begin in (first(source),)
         }
-        self.last = {source: buckets for source, buckets in kept.items() if buckets}
+        return {source: buckets for source, buckets in kept.items() if buckets}
+
+    def forget(self, first: Callable[[str], int]) -> None:
+        """What is not needed any more may go; it does when that is worth the effort."""
+        if self._kept < self._room:
+            return
+        self.last = self.needed(first)
         self._kept = sum(map(len, self.last.values()))
         self._room = max(FORGOTTEN_FROM, 2 * self._kept)
 

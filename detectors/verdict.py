@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from types import MappingProxyType
 from typing import Final, NamedTuple
 
 import numpy as np
@@ -164,14 +163,14 @@ class Table:
         self,
         penalty: Floats,
         barred: Collection[int],
-        begin: Mapping[int, int] = MappingProxyType({}),
+        begin: Mapping[int, int] | None = None,
         beat: float = -np.inf,
     ) -> dict[int, int]:
         """Causes, each with the number of its factor, those of `begin` and more, without those barred.
 
         beat: a score; given up where it cannot be reached.
         """
-        chosen = dict(begin)
+        chosen = dict(begin or {})
         while self._most - sum(float(penalty[each]) for each in chosen) > beat:
             best = self._best(chosen, self._explained(chosen), penalty, barred)
             if best is None:

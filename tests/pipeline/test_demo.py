@@ -45,7 +45,7 @@ def test_demo_once_tells_of_the_outage_and_ends_with_0(tmp_path):
     assert process.returncode == 0, said
     lines = said.splitlines()
     assert any(" open " in line and " WhatsApp in it/" in line for line in lines), said
-    assert any(" resolved " in line and " WhatsApp in it/" in line for line in lines), said
+    assert any(" resolved " in line and " WhatsApp everywhere" in line for line in lines), said
     assert "status page  http://" in said
     assert "First alert " in said
     assert "contacts more than usual" in said

@@ -228,7 +228,7 @@ def test_cause_that_is_not_known_is_none() -> None:
 
 
 def test_cause_that_was_believed_before_needs_less() -> None:
-    fading = table(calm() | counts(["lazio"], 8, 5, *SERVICES), ("*", "lazio"))
+    fading = table(calm() | counts(["lazio"], 9, 5, *SERVICES), ("*", "lazio"))
 
     assert causes(fading) == []
     assert causes(fading, ("*", "lazio")) == [("*", "lazio")]
@@ -308,12 +308,12 @@ def test_verdict_says_what_else_would_explain_the_same() -> None:
 
 
 def test_verdict_names_ten_that_do_not_take_part_at_most() -> None:
-    regions = [f"region{number}" for number in range(20)]
-    story = table(counts(regions, 0, 0.05, "whatsapp") | counts(REGIONS, 25, 5, "whatsapp"), ("whatsapp", "*"))
+    flat = [f"flat{number}" for number in range(12)]
+    story = table(counts(flat, 10, 10, "whatsapp") | counts(REGIONS, 100, 5, "whatsapp"), ("whatsapp", "*"))
 
-    verdict = story.verdict(("whatsapp", "*"), story.choose())
+    verdict = story.verdict(("whatsapp", "*"), [("whatsapp", "*")])
 
-    assert (verdict.taking_part, verdict.looked_at, len(verdict.not_taking_part)) == (10, 30, 10)
+    assert (verdict.taking_part, verdict.looked_at, len(verdict.not_taking_part)) == (10, 22, 10)
 
 
 def test_cause_without_a_cell_gains_nothing() -> None:
