@@ -11,7 +11,7 @@ from msgspec.structs import replace
 
 from detectors.alert import FEED, PAGING, Alert, Severity, State
 from detectors.budget import PageLog
-from detectors.cells import Cell, Sums
+from detectors.cells import BUCKETS, Cell, Sums
 from detectors.incident import Incident, IncidentRule, incident_id, severity, tell
 from detectors.rollup import ALL, is_rollup
 from detectors.series import Names
@@ -30,6 +30,8 @@ CHILDREN = 100
 SHRINKS_MS = 30 * 60_000
 #: One series that an incident explains may go on so much longer before it counts by itself, ms.
 OUTLIVE_MS = 15 * 60_000
+#: ... and what goes on for so long without the incident that explained it is something else, ms.
+LINGERS_MS = 45 * 60_000
 #: A cause that explains what surges needs so much less evidence itself.
 HALF = 0.5
 #: An excess that doubled from less than so many reports is no news.
@@ -40,9 +42,6 @@ LOOK_BACK_MS = 15 * 60_000
 LATEST_MS = 60 * 60_000
 #: Cells that nobody told of for so long are forgotten, ms.
 FORGET_MS = 600_000
-
-#: ... and what it explains is something else where it goes on for so long without it, ms.
-LINGERS_MS = 45 * 60_000
 
 STATE_VERSION = 3
 _RANK = {severity: rank for rank, severity in enumerate(Severity)}
@@ -77,6 +76,10 @@ class _Version(msgspec.Struct, frozen=True):
 _encode_state = msgspec.msgpack.Encoder().encode
 _decode_state = msgspec.msgpack.Decoder(JudgeState).decode
 _decode_version = msgspec.msgpack.Decoder(_Version).decode
+
+
+#: What is said at an event time: incidents as they were told, and their records.
+_Said = list[tuple[Incident, Alert]]
 
 
 class _Held(NamedTuple):
@@ -184,7 +187,7 @@ class Judge:
         self._looked_at = None
         evidence = self._evidence(at)
         self._forget_incidents(at)
-        said: list[tuple[Incident, State]] = []
+        said: _Said = []
         self._look_at_feeds(held.silent, at, said)
         surging = sorted(scope for scope, nats in evidence.items() if nats >= self.rule.open_at)
         self._refused &= set(surging)
@@ -199,16 +202,16 @@ class Judge:
                 self._explain_early(new, evidence, at, said)
             else:
                 self._explain(surging, evidence, at, said)
+        told = {incident.id for incident, _ in said}
         # The widest last: it goes on while those that it explains do.
         for scope in sorted(self._incidents, key=lambda each: (is_rollup(*each), each)):
             incident = self._incidents[scope]
-            if incident.resolved is None:
+            if incident.resolved is None and incident.id not in told and scope[0] != FEED:
                 self._follow(incident, evidence, at, said)
         # Parents first; otherwise in order of what they span.
         said.sort(key=lambda each: (each[0].parent is not None, each[0].scope, each[0].sequence))
-        alerts = [self._told(incident, state, at) for incident, state in said]
         self._sweep(at)
-        return alerts
+        return [alert for _, alert in said]
 
     def _hear(self, held: _Held, at: int) -> None:
         """Take in the rows of a tick."""
@@ -223,7 +226,7 @@ class Judge:
             incident = self._incidents.get(scope)
             part = incident is not None and incident.resolved is None and row.series.source in incident.sources
             started = incident.started if incident is not None and part else None
-            kept = 60 if len(self._cells) < MAX_CELLS or incident is not None else 1
+            kept = BUCKETS if len(self._cells) < MAX_CELLS or incident is not None else 1
             cell = self._cells[scope] = cell.saw(row, at, started, kept)
             if row.evidence >= self.rule.close_at:
                 self._hot.add(scope)
@@ -264,9 +267,7 @@ class Judge:
             if each.resolved is None and each.parent is None and scope[0] != FEED
         }
 
-    def _explain(
-        self, surging: list[Scope], evidence: dict[Scope, float], at: int, said: list[tuple[Incident, State]]
-    ) -> None:
+    def _explain(self, surging: list[Scope], evidence: dict[Scope, float], at: int, said: _Said) -> None:
         """Find the causes of all that surges; open incidents, or change what is open."""
         roots = self._roots
         latest = max(self._cells[scope].onset(at, self._silent) for scope in surging)
@@ -275,8 +276,20 @@ class Judge:
         table = self._table(begin, candidates, at)
         chosen = self._chosen(table, surging, evidence, roots | self._explained)
         self._explained = set(chosen)
-        self._looked_at = table, set(chosen) & set(table.candidates)
         self._loud = {scope for scope in table.candidates if table.alone(scope) >= PENALTY}
+        self._conclude(table, chosen, surging, evidence, at, said)
+
+    def _conclude(
+        self,
+        table: Table,
+        chosen: dict[Scope, float],
+        surging: list[Scope],
+        evidence: dict[Scope, float],
+        at: int,
+        said: _Said,
+    ) -> None:
+        """What follows for the incidents from the causes that were chosen."""
+        self._looked_at = table, set(chosen) & set(table.candidates)
         self._open_causes(chosen, surging, evidence, at, said)
         self._adopt(chosen, surging, evidence, at, said)
 
@@ -294,7 +307,7 @@ class Judge:
             best = table.likeliest(near) if near else scope
             nats = table.alone(best) if near else 0.0
             # What was explained by an incident that ended, or is about to, has to surge anew.
-            ended = any(each.calm is not None and overlap(scope, at) for at, each in self._incidents.items())
+            ended = any(each.calm is not None and overlap(scope, each.scope) for each in self._incidents.values())
             if nats >= (PENALTY if ended else LEAST):
                 chosen[best] = nats
             elif not ended and not is_rollup(*scope):
@@ -317,7 +330,7 @@ class Judge:
         surging: list[Scope],
         evidence: dict[Scope, float],
         at: int,
-        said: list[tuple[Incident, State]],
+        said: _Said,
     ) -> None:
         roots = self._roots
         # The widest first, so that parents are there.
@@ -356,9 +369,7 @@ class Judge:
             and not any(within(scope, each) for each in open_now)
         ]
 
-    def _explain_early(
-        self, early: list[Scope], evidence: dict[Scope, float], at: int, said: list[tuple[Incident, State]]
-    ) -> None:
+    def _explain_early(self, early: list[Scope], evidence: dict[Scope, float], at: int, said: _Said) -> None:
         """As `_explain`, of what began in the open bucket, from that bucket alone."""
         begin = max(
             part.start for scope in early for feed in self._cells[scope].feeds if (part := feed.part) is not None
@@ -375,9 +386,7 @@ class Judge:
         table = Table(atoms, self._candidates(evidence), known)
         chosen = self._chosen(table, early, evidence, set())
         chosen = {cause: nats for cause, nats in chosen.items() if any(overlap(cause, scope) for scope in early)}
-        self._looked_at = table, set(chosen) & set(table.candidates)
-        self._open_causes(chosen, early, evidence, at, said)
-        self._adopt(chosen, early, evidence, at, said)
+        self._conclude(table, chosen, early, evidence, at, said)
 
     def _table(self, begin: int, candidates: set[Scope], at: int) -> Table:
         """Observed and expected since `begin`, of series, and of what is left of roll-ups without them."""
@@ -423,7 +432,7 @@ class Judge:
             return False
         return [each for each in chosen if within(each, scope)] == [cause]
 
-    def _move(self, scope: Scope, cause: Scope, at: int, said: list[tuple[Incident, State]]) -> None:
+    def _move(self, scope: Scope, cause: Scope, at: int, said: _Said) -> None:
         """An incident turned out to be wider or narrower than it was told: it keeps its id."""
         incident = self._incidents.pop(scope)
         cell = self._cells[cause] = self._cells[cause].begin()
@@ -443,7 +452,7 @@ class Judge:
         surging: list[Scope],
         evidence: dict[Scope, float],
         at: int,
-        said: list[tuple[Incident, State]],
+        said: _Said,
     ) -> None:
         """What is explained by a wider cause is its child: shown, but nobody is called for it."""
         open_now = {scope: each for scope, each in self._incidents.items() if each.resolved is None}
@@ -473,29 +482,16 @@ class Judge:
 
     # ---- silent feeds
 
-    def _look_at_feeds(self, told: list[Silent], at: int, said: list[tuple[Incident, State]]) -> None:
+    def _look_at_feeds(self, told: list[Silent], at: int, said: _Said) -> None:
         """A silent source is an incident of its own."""
         for silent in sorted(told, key=_by_source):
             scope = FEED, silent.source
             old = self._incidents.get(scope)
             if old is None or old.resolved is not None:
-                if silent.over:
-                    continue
-                incident = Incident(
-                    id=old.id if old else incident_id(*scope, at),
-                    scope=scope,
-                    names=Names(FEED, silent.source),
-                    sequence=old.sequence if old else 0,
-                    episode=old.episode + 1 if old else 1,
-                    started=silent.since,
-                    detected=at,
-                    sources=(silent.source,),
-                    severity=Severity.INFO,
-                    evidence=silent.evidence,
-                    sent=at,
-                    excess=silent.missed,
-                )
-                self._say(incident, State.UPDATE if old else State.OPEN, at, said)
+                if not silent.over:
+                    names = Names(FEED, silent.source)
+                    incident, state = self._episode(scope, names, silent.since, (silent.source,), at)
+                    self._say(replace(incident, evidence=silent.evidence, excess=silent.missed), state, at, said)
                 continue
             incident = replace(old, excess=silent.missed, evidence=max(old.evidence, silent.evidence))
             if silent.over:
@@ -516,7 +512,7 @@ class Judge:
         evidence: dict[Scope, float],
         at: int,
         parent: str | None,
-        said: list[tuple[Incident, State]],
+        said: _Said,
     ) -> None:
         """A new incident, or the next episode of one that was resolved not long ago."""
         if sum(each.resolved is None for each in self._incidents.values()) >= MAX_OPEN:
@@ -526,37 +522,43 @@ class Judge:
         cell = self._cells[scope]
         part = [feed for feed in cell.feeds if feed.now(at, self._silent) >= self.rule.close_at] or list(cell.feeds)
         started = min(feed.since() for feed in part)
-        old = self._incidents.get(scope)
-        if old is not None and at >= (old.resolved or 0) + self._reopen_ms:
-            old = None
+        old = self._returns(scope, at)
         if old is not None and old.calm is not None:
             # What came before the calm is the last episode's. Decisions come the lateness after what they are about.
             lateness_ms = at - max(feed.until for feed in part)
             started = max(started, old.calm - lateness_ms)
         self._cells[scope] = cell.begin()
+        incident, state = self._episode(scope, cell.names, started, tuple(feed.source for feed in part), at)
+        self._say(replace(incident, evidence=evidence.get(scope, 0.0), parent=parent), state, at, said)
+
+    def _episode(
+        self, scope: Scope, names: Names, started: int, sources: tuple[str, ...], at: int
+    ) -> tuple[Incident, State]:
+        """A new incident, or the next episode of one that was resolved there not long ago; and how to tell of it."""
+        old = self._returns(scope, at)
         incident = Incident(
             id=old.id if old else incident_id(*scope, at),
             scope=scope,
-            names=old.names if old else cell.names,
+            names=old.names if old else names,
             sequence=old.sequence if old else 0,
             episode=old.episode + 1 if old else 1,
             started=started,
             detected=at,
-            sources=tuple(feed.source for feed in part),
+            sources=sources,
             severity=Severity.INFO,
-            evidence=evidence.get(scope, 0.0),
+            evidence=0.0,
             sent=at,
             excess=0.0,
-            parent=parent,
         )
-        self._say(incident, State.UPDATE if old else State.OPEN, at, said)
+        return incident, State.UPDATE if old else State.OPEN
 
-    def _follow(
-        self, incident: Incident, evidence: dict[Scope, float], at: int, said: list[tuple[Incident, State]]
-    ) -> None:
+    def _returns(self, scope: Scope, at: int) -> Incident | None:
+        """The incident of which a surge is the next episode now."""
+        old = self._incidents.get(scope)
+        return old if old is not None and at < (old.resolved or 0) + self._reopen_ms else None
+
+    def _follow(self, incident: Incident, evidence: dict[Scope, float], at: int, said: _Said) -> None:
         """Is there news of an open incident?"""
-        if incident.scope[0] == FEED or any(each.id == incident.id for each, _ in said):
-            return
         now = evidence.get(incident.scope, 0.0)
         cell = self._cells[incident.scope]
         joined = {feed.source for feed in cell.feeds if feed.now(at, self._silent) >= self.rule.close_at}
@@ -613,7 +615,7 @@ class Judge:
         now = severity(self.rule, observed=sums.observed, expected=sums.expected, seconds=seconds)
         return max(now, incident.severity, key=_RANK.__getitem__)
 
-    def _say(self, incident: Incident, state: State, at: int, said: list[tuple[Incident, State]]) -> None:
+    def _say(self, incident: Incident, state: State, at: int, said: _Said) -> None:
         """Send the next record of an incident."""
         sums = self._sums(incident)
         worse = self._severity(incident, sums)
@@ -636,7 +638,8 @@ class Judge:
             excess=incident.excess if incident.scope[0] == FEED else sums.observed - sums.expected,
         )
         self._keep(incident)
-        said.append((incident, state))
+        cell = self._cells.get(incident.scope, Cell(*incident.scope))
+        said.append((incident, tell(incident, cell, state, sums, at)))
 
     def _keep(self, incident: Incident) -> None:
         self._incidents[incident.scope] = incident
@@ -647,9 +650,6 @@ class Judge:
         if incident.calm is not None:
             self._schedule(incident.calm + self._close_after_ms)
             self._schedule(incident.calm + OUTLIVE_MS)
-
-    def _told(self, incident: Incident, state: State, at: int) -> Alert:
-        return tell(incident, self._cells.get(incident.scope, Cell(*incident.scope)), state, self._sums(incident), at)
 
     @property
     def _close_after_ms(self) -> int:

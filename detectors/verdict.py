@@ -117,6 +117,7 @@ class Table:
         self._wide = np.array([is_rollup(*cause) for cause in self.candidates], np.bool_)
         covered = [[covers(cause, atom) for atom in atoms] for cause in self.candidates]
         self._covered = np.array(covered, np.bool_).reshape(len(self.candidates), len(atoms))
+        self._singles: dict[int, tuple[int, float]] = {}
 
     def _suggested(self, nats: Floats) -> set[Scope]:
         """Cells that stand out in the table, and what is common to several of them."""
@@ -194,7 +195,7 @@ class Table:
         number = self.candidates.index(cause)
         covered = self._covered[number]
         excess = np.array([max(0.0, atom.observed - atom.expected) for atom in self.atoms])
-        factor = self._factor({}, self._explained({}), number)[0]
+        factor = self._single(number)[0]
         mine = [
             (atom, float(self._nats[n, factor]))
             for n, atom in enumerate(self.atoms)
@@ -206,7 +207,7 @@ class Table:
         now = {self.candidates.index(each): 0 for each in chosen if each in self.candidates}
         for each in now:
             rest = {other: factor for other, factor in now.items() if other != each}
-            now[each] = self._factor(rest, self._explained(rest), each)[0]
+            now[each] = self._factor(self._explained(rest), each)[0]
         rest = {each: factor for each, factor in now.items() if each != number}
         same = {n for n in range(len(self.candidates)) if (self._covered[n] == covered).all()}
         other = self._greedy(penalty, same, rest)
@@ -222,10 +223,15 @@ class Table:
 
     def alone(self, cause: Scope) -> float:
         """Nats of a cause by itself."""
-        number = self.candidates.index(cause)
-        if not self._covered[number].any():
-            return 0.0
-        return self._factor({}, self._explained({}), number)[1]
+        return self._single(self.candidates.index(cause))[1]
+
+    def _single(self, number: int) -> tuple[int, float]:
+        """The best factor of a candidate by itself, and its nats. The judge asks for each several times a tick."""
+        found = self._singles.get(number)
+        if found is None:
+            found = self._factor(self._explained({}), number) if self._covered[number].any() else (0, 0.0)
+            self._singles[number] = found
+        return found
 
     def likeliest(self, causes: Sequence[Scope]) -> Scope:
         """The one of these candidates that explains most by itself, penalties paid; the first of equal ones."""
@@ -241,8 +247,8 @@ class Table:
         nats[~some] = 0.0
         return nats, some
 
-    def _factor(self, chosen: Mapping[int, int], now: tuple[Floats, Flags], cause: int) -> tuple[int, float]:
-        """The best factor of one more cause, and the nats that it adds."""
+    def _factor(self, now: tuple[Floats, Flags], cause: int) -> tuple[int, float]:
+        """The best factor of one cause more than `now`, see `_explained`, and the nats that it adds."""
         covered = self._covered[cause]
         nats, some = now[0][covered], now[1][covered]
         mine = self._nats[covered]
@@ -262,7 +268,7 @@ class Table:
         for cause in range(len(self.candidates)):
             if cause in chosen or cause in barred or not self._covered[cause].any():
                 continue
-            factor, gain = self._factor(chosen, now, cause)
+            factor, gain = self._factor(now, cause)
             crossing = any(overlap(self.candidates[each], self.candidates[cause]) for each in chosen)
             gain -= penalty[cause] + (CROSSING if crossing else 0.0)
             if gain > most:
