@@ -28,7 +28,7 @@ from streams import broker, child, story, tail, topics, tweets
 from streams.console import out
 from streams.fault import Fault
 from streams.feed import Record
-from streams.kafka import client_options
+from streams.kafka import client_options, heed
 from streams.screen import Screen
 from streams.send import Delivery
 from streams.settings import Loaded, Settings, load
@@ -333,7 +333,8 @@ async def _tell(settings: Settings, feed: Feed, worker: _Worker, screen: Screen)
     producer = AIOKafkaProducer(
         **client_options(settings), acks="all", compression_type="zstd", enable_idempotence=False
     )
-    async with producer:
+    try:
+        await producer.start()
         sender = _Sender(producer, topics.names(settings).reports, feed.heartbeat)
         await sender.beat(feed.start)
         for batch in feed.before:
@@ -354,6 +355,8 @@ async def _tell(settings: Settings, feed: Feed, worker: _Worker, screen: Screen)
             "written the last alerts",
             looks=SURE_LOOKS,
         )
+    finally:
+        await heed(producer.stop())
 
 
 async def paced(batches: Iterable[Batch], start: int, speed: float | None) -> AsyncIterator[tuple[Batch, int, int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Awaitable, Collection
 from typing import Any, NoReturn
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -75,6 +75,18 @@ def faust_options(settings: Settings) -> dict[str, Any]:
     return options
 
 
+async def heed(closing: Awaitable[None]) -> None:
+    """Wait until a client of aiokafka's is closed, and heed a cancellation that comes meanwhile.
+
+    While it closes, aiokafka cancels its own tasks and takes whatever cancellation it sees for theirs: ours would be
+    lost, and whoever cancelled us would wait for good, as Ctrl-C on the demo did once in a while.
+    """
+    await closing
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 async def end_offsets(settings: Settings, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
     """The offset that the next record of each partition will get.
 
@@ -87,7 +99,7 @@ async def end_offsets(settings: Settings, partitions: Collection[TopicPartition]
             said = await consumer.end_offsets(list(partitions))
             return await _corrected(consumer, said) if settings.kafka.embedded else said
     finally:
-        await consumer.stop()
+        await heed(consumer.stop())
 
 
 async def begin_offsets(settings: Settings, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
@@ -99,7 +111,7 @@ async def begin_offsets(settings: Settings, partitions: Collection[TopicPartitio
             begins: dict[TopicPartition, int] = await consumer.beginning_offsets(list(partitions))
             return begins
     finally:
-        await consumer.stop()
+        await heed(consumer.stop())
 
 
 async def records_of(settings: Settings, partitions: Collection[TopicPartition]) -> AsyncIterator[ConsumerRecord]:
@@ -116,7 +128,7 @@ async def records_of(settings: Settings, partitions: Collection[TopicPartition])
                 for record in records:
                     yield record
     finally:
-        await consumer.stop()
+        await heed(consumer.stop())
 
 
 async def _corrected(consumer: AIOKafkaConsumer, said: dict[TopicPartition, int]) -> dict[TopicPartition, int]:

@@ -19,7 +19,7 @@ from streams import cluster, state, topics
 from streams.console import out
 from streams.fault import Fault
 from streams.feed import Record, play
-from streams.kafka import begin_offsets, client_options, end_offsets, records_of
+from streams.kafka import begin_offsets, client_options, end_offsets, heed, records_of
 from streams.processes import detections
 from streams.progress import reading
 from streams.settings import Settings
@@ -264,7 +264,7 @@ async def _first_times(settings: Settings, ends: dict[TopicPartition, int]) -> l
                     if not isinstance(ms, Rejected):
                         times.append(ms)
     finally:
-        await consumer.stop()
+        await heed(consumer.stop())
     return sorted(times)
 
 
@@ -310,7 +310,7 @@ async def _write(settings: Settings, ground: Ground, learned: Learned) -> int:
             "Run it again with --replace before a worker starts.",
         ) from error
     finally:
-        await producer.stop()
+        await heed(producer.stop())
     return sum(len(block) for _, _, part in parts for _, block in part)
 
 

@@ -17,7 +17,7 @@ from detectors.alert import Alert, Severity, State
 from streams.cluster import look
 from streams.console import err, out, safe
 from streams.fault import Fault
-from streams.kafka import client_options, end_offsets
+from streams.kafka import client_options, end_offsets, heed
 from streams.settings import Settings
 from streams.topics import names
 
@@ -73,7 +73,7 @@ async def _values(settings: Settings, *, from_start: bool, follow: bool) -> Asyn
                     f"topic {topic} has more alerts, but the broker sends none", hint="Run: groundswell check"
                 )
     finally:
-        await consumer.stop()
+        await heed(consumer.stop())
 
 
 async def _check(settings: Settings, topic: str) -> None:

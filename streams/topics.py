@@ -15,7 +15,7 @@ from aiokafka.errors import for_code
 
 from streams import cluster, reach
 from streams.fault import Fault
-from streams.kafka import client_options, records_of
+from streams.kafka import client_options, heed, records_of
 from streams.settings import FIELDS, Settings
 
 #: How long a cluster may take until a new topic can be used.
@@ -215,7 +215,7 @@ async def _admin(settings: Settings) -> AsyncIterator[AIOKafkaAdminClient]:
         await admin.start()
         yield admin
     finally:
-        await admin.close()
+        await heed(admin.close())
 
 
 async def _create(admin: AIOKafkaAdminClient, settings: Settings, missing: list[Spec]) -> None:
@@ -467,7 +467,7 @@ async def _keep_layout(settings: Settings) -> None:
     try:
         await producer.send_and_wait(names(settings).layout, _encode_layout(ours), key=_LAYOUT_KEY, partition=0)
     finally:
-        await producer.stop()
+        await heed(producer.stop())
 
 
 def run(settings: Settings, *, json_output: bool) -> int:

@@ -17,6 +17,7 @@ import msgspec
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.client import AIOKafkaClient
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth, server_list
 from faust.types.auth import AuthProtocol
 
@@ -277,3 +278,22 @@ async def test_embedded_broker_still_needs_its_end_offsets_put_right(broker):
     ends = await kafka.end_offsets(settings(address=broker, embedded=False), [TopicPartition(topic, 0)])
 
     assert ends == {TopicPartition(topic, 0): 1}, "the broker got better: drop the correction"
+
+
+async def test_cancellation_while_a_client_closes_is_not_lost():
+    client = AIOKafkaClient()
+    client._sync_task = asyncio.create_task(asyncio.sleep(60))
+    went_on = False
+
+    async def follow() -> None:
+        nonlocal went_on
+        await kafka.heed(client.close())
+        went_on = True
+
+    following = asyncio.create_task(follow())
+    await asyncio.sleep(0)  # it waits for the client's own task, which it has cancelled
+    following.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await following
+    assert not went_on
