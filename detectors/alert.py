@@ -85,6 +85,67 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     instead: Annotated[list[str], Meta(description="what else would: service in region, at most three; none: chance")]
 
 
+class Part(msgspec.Struct, frozen=True, kw_only=True):
+    """A region, service, source or problem within an incident, and its share of the reports."""
+
+    name: str
+    share: Annotated[float, Meta(ge=0, le=1, description="of the incident's reports since started_at, at most an hour")]
+    usual: Annotated[float, Meta(ge=0, le=1, description="its share on a usual day at that time")]
+
+
+class Earlier(msgspec.Struct, frozen=True, kw_only=True):
+    """An incident that was there before."""
+
+    id: str
+    started_at: Time
+    resolved_at: Time
+    severity: Severity
+    excess: Annotated[float, Meta(description="reports beyond the usual of its last episode")]
+
+
+class ShownBy(enum.StrEnum):
+    """What shows that contacts are about an incident."""
+
+    MENTIONS = "mentions"
+    COURSE = "course"
+
+
+class Contacts(msgspec.Struct, frozen=True, kw_only=True):
+    """What our contact centres have to do with somebody else's incident: contacts since it began, and their cost."""
+
+    cause: Annotated[str, Meta(description="id of that incident")]
+    about: Annotated[str, Meta(description="its service")]
+    explained: Annotated[
+        float | None, Meta(description="share of the extra contacts that are about it; null: it cannot be told")
+    ]
+    shown_by: Annotated[
+        ShownBy | None,
+        Meta(description="mentions: by what the contacts say they are about; course: they come as its reports do"),
+    ]
+    broken: Annotated[
+        list[str], Meta(description="own services that look broken themselves, so that it cannot be told whose it is")
+    ]
+    observed: Annotated[int, Meta(ge=0, description="contacts since the incident began")]
+    expected: Annotated[float, Meta(description="contacts usual in that time")]
+    extra: Annotated[float, Meta(description="contacts beyond the usual")]
+    extra_explained: Annotated[float | None, Meta(description="of these, those that are about the incident")]
+    an_hour: Annotated[float, Meta(description="contacts an hour beyond the usual, now")]
+    peak_at: Annotated[Time | None, Meta(description="when most came; null: the peak has not passed")]
+    forecast: Annotated[
+        float,
+        Meta(
+            description="extra contacts in the end: at this rate for as long again as it has lasted, until the peak has"
+            " passed; then down as so far"
+        ),
+    ]
+    cost: Annotated[float | None, Meta(description="of the extra contacts")]
+    forecast_cost: Annotated[float | None, Meta(description="of `forecast`")]
+    currency: str | None
+    until: Annotated[Time, Meta(description="contacts are counted up to here")]
+    voice_menu: Annotated[dict[str, str], Meta(description="sentence for the voice menu by language")]
+    agents: Annotated[dict[str, str], Meta(description="sentence for agents by language")]
+
+
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """One change of an incident."""
 
@@ -118,6 +179,20 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
     warming: Annotated[bool, Meta(description="the baseline is young: its interval is wide")]
     course: Annotated[Course | None, Meta(description="the last hour or so of the series")]
+    reasons: Annotated[list[str], Meta(description="why it is as severe as it is")] = []
+    stale: Annotated[bool, Meta(description="the feeds that show it are silent: nobody knows whether it goes on")] = (
+        False
+    )
+    top_regions: Annotated[list[Part], Meta(description="regions within it, those with most reports first")] = []
+    top_services: Annotated[list[Part], Meta(description="services within it, those with most reports first")] = []
+    top_sources: Annotated[list[Part], Meta(description="feeds that show it, those with most reports first")] = []
+    top_problems: Annotated[
+        list[Part], Meta(description="what reports name as wrong; shares are of those reports that name something")
+    ] = []
+    earlier: Annotated[list[Earlier], Meta(description="incidents of the same place before, the latest first")] = []
+    contacts: Annotated[
+        Contacts | None, Meta(description="what our contact centres have to do with it; null where they do not surge")
+    ] = None
 
 
 class Spanning(Protocol):
@@ -135,6 +210,28 @@ class Spanning(Protocol):
 
 encode = msgspec.json.Encoder().encode
 decode = msgspec.json.Decoder(Alert).decode
+
+
+#: A record is no longer than this, encoded: what can do without goes first.
+MOST_BYTES = 16_384
+_DISPENSABLE: tuple[dict[str, object], ...] = (
+    {"earlier": []},
+    {"top_services": [], "top_regions": []},
+    {"top_problems": [], "top_sources": []},
+    {"verdict": None},
+    {"course": None},
+    {"reasons": []},
+    {"sources": []},
+)
+
+
+def bounded(alert: Alert) -> Alert:
+    """The alert, without what does not fit into MOST_BYTES: long names come from the internet."""
+    for without in _DISPENSABLE:
+        if len(encode(alert)) <= MOST_BYTES:
+            break
+        alert = msgspec.structs.replace(alert, **without)
+    return alert
 
 
 def place(told: Spanning) -> tuple[str, str]:

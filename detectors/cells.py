@@ -9,6 +9,7 @@ import msgspec
 from msgspec.structs import replace
 
 from detectors.alert import Course, six_digits, utc
+from detectors.problems import Named
 from detectors.recovery import height, is_back
 from detectors.series import Names
 from detectors.source import SourceRule
@@ -21,6 +22,8 @@ BUCKETS = 60
 MOST_EVIDENCE = 1e6
 #: Ticks in a bucket at most (SourceRule.ticks).
 _TICKS = 6
+#: Problems remembered of an episode.
+_PROBLEMS = 64
 #: Half width of a 95 % interval in standard deviations.
 _Z95 = 1.959964
 #: Size of the negative binomial of the counts that scatter most.
@@ -30,7 +33,7 @@ _LEAST_SIZE = 1.5
 class Bucket(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """Reports of a source on a place in a bucket or in the part of it seen so far.
 
-    observed: -1 where missing. variance: of the count, where the expectation is right.
+    observed: -1 where missing. variance: of the count, where the expectation is right. named: problems, if any.
     """
 
     start: int
@@ -39,6 +42,7 @@ class Bucket(msgspec.Struct, frozen=True, array_like=True, gc=False):
     low: float
     high: float
     variance: float
+    named: Named | None = None
 
 
 class Sums(msgspec.Struct, frozen=True, array_like=True, gc=False):
@@ -79,6 +83,25 @@ class Sums(msgspec.Struct, frozen=True, array_like=True, gc=False):
         )
 
 
+class Tally(msgspec.Struct, frozen=True, array_like=True):
+    """Problems named in several buckets. total: reports that name one; counts: by problem, the commonest."""
+
+    total: int = 0
+    counts: dict[str, int] = {}
+
+    def plus(self, buckets: Iterable[Bucket]) -> Tally:
+        """With those of these buckets added."""
+        total, counts = self.total, dict(self.counts)
+        for bucket in buckets:
+            if bucket.named is not None:
+                total += bucket.named.total
+                for problem, count, _ in bucket.named.top:
+                    counts[problem] = counts.get(problem, 0) + count
+        if len(counts) > _PROBLEMS:
+            counts = dict(sorted(counts.items(), key=lambda each: (-each[1], each[0]))[:_PROBLEMS])
+        return Tally(total, counts)
+
+
 class Feed(msgspec.Struct, frozen=True, array_like=True):
     """One source's view of a place.
 
@@ -86,7 +109,8 @@ class Feed(msgspec.Struct, frozen=True, array_like=True):
     until: event time that the row covers, see `_until`. lapses: when it is outdated, see `_lapses`; both in ms.
     bucket_ms: length of its buckets, told with `recent`; 0 as long as it is not known.
     buckets: the last closed ones, oldest first, at most BUCKETS. part: the open one so far.
-    before: the sums of the episode's buckets that have left `buckets`. height: of the episode, see `recovery.height`.
+    before, named: the sums and problems of the episode's buckets that have left `buckets`.
+    height: of the episode, see `recovery.height`.
     """
 
     source: str
@@ -102,6 +126,7 @@ class Feed(msgspec.Struct, frozen=True, array_like=True):
     part: Bucket | None
     before: Sums
     height: float = 0.0
+    named: Tally = Tally()
 
     def now(self, at: int, silent: Collection[str] = ()) -> float:
         """Its evidence at event time `at`, >= 0. silent: sources that say nothing: what they said last stands."""
@@ -120,6 +145,11 @@ class Feed(msgspec.Struct, frozen=True, array_like=True):
         floor = _floor(started, self.bucket_ms)
         seen = self.buckets if self.part is None else (*self.buckets, self.part)
         return self.before.plus(bucket for bucket in seen if bucket.start >= floor)
+
+    def problems(self, started: int) -> Tally:
+        """Problems named since the bucket that holds `started` (ms), as far as the judge was told of it."""
+        floor = _floor(started, self.bucket_ms)
+        return self.named.plus(bucket for bucket in self.buckets if bucket.start >= floor)
 
     @property
     def is_back(self) -> bool:
@@ -184,8 +214,8 @@ def _bucket(start: int, observed: int, expected: float, low: float, high: float)
     return Bucket(start, observed, expected, low, high, variance)
 
 
-def _closed(row: SurgeRow) -> list[Bucket]:
-    """The closed buckets that a row tells of, oldest first."""
+def closed_buckets(row: SurgeRow) -> list[Bucket]:
+    """The closed buckets that a row of `surges` tells of, oldest first."""
     buckets = []
     if row.recent is not None:
         recent = row.recent
@@ -194,7 +224,10 @@ def _closed(row: SurgeRow) -> list[Bucket]:
         columns = zip(recent.observed, recent.expected, recent.low, recent.high, strict=True)
         buckets = [_bucket(begin + i * bucket_ms, *values) for i, values in enumerate(columns)]
     if row.closed and (not buckets or buckets[-1].start < row.start):
-        buckets.append(_bucket(row.start, row.observed, row.expected, row.low, row.high))
+        last = _bucket(row.start, row.observed, row.expected, row.low, row.high)
+        buckets.append(replace(last, named=row.problems))
+    elif buckets and row.closed:
+        buckets[-1] = replace(buckets[-1], named=row.problems)
     return buckets
 
 
@@ -207,20 +240,24 @@ def _saw(feed: Feed | None, row: SurgeRow, at: int, started: int | None, kept: i
     if row.recent is not None:
         bucket_ms = row.recent.bucket_seconds * 1000
     buckets, part = (feed.buckets, feed.part) if feed else ((), None)
-    if told := _closed(row):
+    if told := closed_buckets(row):
         # What is told now replaces what was told before: the same counts, judged by a later baseline.
         first, last = told[0].start, told[-1].start
         if buckets and buckets[-1].start >= first:
+            kept_named = {bucket.start: bucket.named for bucket in buckets if bucket.named is not None}
+            told = [replace(each, named=each.named or kept_named.get(each.start)) for each in told]
             buckets = tuple(bucket for bucket in buckets if bucket.start < first)
         buckets = (*buckets, *told)
         part = part if part is not None and part.start > last else None
     if not row.closed and not (buckets and row.start <= buckets[-1].start):
         part = _bucket(row.start, row.observed, row.expected, row.low, row.high)
+    named = feed.named if feed else Tally()
     if leaving := buckets[:-kept]:
         buckets = buckets[-kept:]
         if started is not None:
             floor = _floor(started, bucket_ms)
-            before = before.plus(bucket for bucket in leaving if bucket.start >= floor)
+            left = [bucket for bucket in leaving if bucket.start >= floor]
+            before, named = before.plus(left), named.plus(left)
     highest = 0.0
     if started is not None and feed is not None:
         highest = max(feed.height, height(buckets, started))
@@ -238,6 +275,7 @@ def _saw(feed: Feed | None, row: SurgeRow, at: int, started: int | None, kept: i
         part=part,
         before=before,
         height=highest,
+        named=named,
     )
 
 
@@ -310,7 +348,9 @@ class Cell(msgspec.Struct, frozen=True, array_like=True):
 
     def begin(self) -> Cell:
         """The cell as an episode begins: what was counted before is not the episode's."""
-        return replace(self, feeds=tuple(replace(feed, before=Sums(), height=0.0) for feed in self.feeds))
+        return replace(
+            self, feeds=tuple(replace(feed, before=Sums(), height=0.0, named=Tally()) for feed in self.feeds)
+        )
 
 
 def _by_source(feed: Feed) -> str:

@@ -6,13 +6,14 @@ the counts so far: detect takes the message that reaches furthest, so a report t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Protocol, TypeVar
 
 import msgspec
 from msgspec import Meta
 
 from detectors.local_time import HOUR_MS
+from detectors.problems import MOST_IN_CHUNK, tidy
 from detectors.report import Reason, Rejected, Report, decode, identify, parse, time_ms
 from detectors.rollup import ALL
 from detectors.rules import Rules
@@ -55,6 +56,7 @@ class ChunkCounts(msgspec.Struct, frozen=True, array_like=True):
     tick (number since 1970) with one.
     series, names: what is counted; names has the spellings of a series, a series may come once for each.
     rows: index into series; ticks: number of the tick since 1970 (in its source's ticks); counts: reports.
+    problems: what reports name as wrong. mentions: row, bucket (number since 1970), index into problems, reports.
     The partition of service `*` gets the sums over all services of each region, too.
     """
 
@@ -70,6 +72,8 @@ class ChunkCounts(msgspec.Struct, frozen=True, array_like=True):
     rows: list[int]
     ticks: list[int]
     counts: list[int]
+    problems: list[str] = []
+    mentions: list[tuple[int, int, int, int]] = []
 
 
 encode = msgspec.msgpack.Encoder().encode
@@ -93,14 +97,25 @@ decode_position = msgspec.msgpack.Decoder(Position).decode
 class _Spelling:
     """A series as some reports spell it."""
 
-    __slots__ = ("bytes", "everywhere", "key", "lateness_ms", "names", "partition", "series", "tick_ms", "ticks")
+    __slots__ = (
+        "bucket_ms",
+        "bytes",
+        "everywhere",
+        "key",
+        "lateness_ms",
+        "names",
+        "partition",
+        "series",
+        "tick_ms",
+        "ticks",
+    )
 
     def __init__(self, key: int, series: Series, names: Names, rules: Rules) -> None:
         rule = rules.source(series.source)
         self.key = key << _TICK_BITS
         self.series = series
         self.names = names
-        self.tick_ms, self.ticks = rule.tick_ms, rule.ticks
+        self.tick_ms, self.ticks, self.bucket_ms = rule.tick_ms, rule.ticks, rule.bucket_ms
         self.lateness_ms = rule.lateness_ms
         self.partition = partition_of(series.service, rules.partitions)
         self.everywhere = Series(series.source, ALL, series.region), Names(ALL, names.region)
@@ -151,6 +166,7 @@ class PartitionCounter:
         self._used: dict[int, _Spelling] = {}
         self._hours: set[int] = set()
         self._beats: dict[tuple[str, int], int] = {}
+        self._mentions: dict[tuple[int, str], int] = {}
         self._name_bytes = 0
 
     @property
@@ -167,6 +183,7 @@ class PartitionCounter:
         rejected: list[tuple[R, Rejected]] = []
         known = self._names.known
         counts, used, hours, mark = self._counts, self._used, self._hours, self.watermark
+        mentions = self._mentions
         skew_ms = round(self._rules.clock_skew_seconds * 1000)
         max_bytes = self._rules.max_record_bytes
         event, delay, newest_lag = mark.event, mark.delay * 0.99, None
@@ -226,6 +243,9 @@ class PartitionCounter:
             count = report.count
             if count:
                 volume += count
+                if report.problem is not None:
+                    mention = spelling.key | ms // spelling.bucket_ms, report.problem
+                    mentions[mention] = mentions.get(mention, 0) + count
                 key = spelling.key | ms // spelling.tick_ms
                 if key in counts:
                     counts[key] += count
@@ -291,12 +311,32 @@ class PartitionCounter:
             rows.append(first + region)
             ticks.append(tick)
             counts.append(count)
+        named = self._named(index)
         alive: dict[str, list[tuple[int, int]]] = {}
         for (source, bucket), tick in sorted(self._beats.items()):
             alive.setdefault(source, []).append((bucket, tick))
         event, total = self.watermark.event, self._rules.reports_partitions
         return [
-            ChunkCounts(self.partition, total, self.start, self.upto, event, hours, alive, *table) for table in tables
+            ChunkCounts(self.partition, total, self.start, self.upto, event, hours, alive, *table, *mentions)
+            for table, mentions in zip(tables, named, strict=True)
+        ]
+
+    def _named(self, index: Mapping[int, int]) -> list[tuple[list[str], list[tuple[int, int, int, int]]]]:
+        """Problems and mentions for each partition of `report-counts`. index: row of each spelling in its table."""
+        tables: list[tuple[dict[str, int], dict[tuple[int, int, int], int]]]
+        tables = [({}, {}) for _ in range(self._rules.partitions)]
+        for (key, raw), count in self._mentions.items():
+            bucket = key & _TICK_MASK
+            spelling = self._used[key - bucket]
+            problems, mentions = tables[spelling.partition]
+            problem = tidy(raw)
+            if not problem or (problem not in problems and len(problems) >= MOST_IN_CHUNK):
+                continue
+            mention = index[key - bucket], bucket, problems.setdefault(problem, len(problems))
+            mentions[mention] = mentions.get(mention, 0) + count
+        return [
+            (list(problems), [(*mention, count) for mention, count in mentions.items()])
+            for problems, mentions in tables
         ]
 
     def seal(self) -> Position:

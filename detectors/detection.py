@@ -25,7 +25,7 @@ STEP_BUCKETS = 60
 #: ... and event time.
 STEP_MS = 6 * HOUR_MS
 #: Of what `Detection.save` writes: another number for whatever today's `restore` could not go on from.
-STATE_VERSION = 3
+STATE_VERSION = 4
 #: Hours remembered before those that no watch needs any more are forgotten.
 _HOURS_KEPT = 2_000
 
@@ -129,6 +129,7 @@ class Detection:
             for bucket, tick in buckets:
                 self._alive.heard(source, bucket, tick)
         self._count(message, {} if current.last is None else _by_key(current.last))
+        self._hear_problems(message, {} if current.last is None else _by_problem(current.last))
         current.last = message
         current.upto = message.upto
         if message.watermark == NEVER:
@@ -152,6 +153,14 @@ class Detection:
         own = np.fromiter((series.service != ALL for series in message.series), np.bool_, len(message.series))[index]
         self._add(message.series, message.names, index[own], ticks[own], counts[own])
         self._add_rollups(message, index, ticks, counts)
+
+    def _hear_problems(self, message: ChunkCounts, before: dict[tuple[Series, Names, int, str], int]) -> None:
+        """Count problems that the message has more than were counted before of its chunk."""
+        for mention, count in _by_problem(message).items():
+            more = count - before.get(mention, 0)
+            if more > 0:
+                series, _, bucket, problem = mention
+                self._watch(series).hear_problem(bucket, series, problem, more)
 
     def _add_rollups(
         self, message: ChunkCounts, index: NDArray[np.int64], ticks: NDArray[np.int64], counts: NDArray[np.int64]
@@ -318,4 +327,11 @@ def _by_key(message: ChunkCounts) -> dict[tuple[Series, Names, int], int]:
     return {
         (message.series[row], message.names[row], tick): count
         for row, tick, count in zip(message.rows, message.ticks, message.counts, strict=True)
+    }
+
+
+def _by_problem(message: ChunkCounts) -> dict[tuple[Series, Names, int, str], int]:
+    return {
+        (message.series[row], message.names[row], bucket, message.problems[problem]): count
+        for row, bucket, problem, count in message.mentions
     }

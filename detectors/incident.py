@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import math
 from hashlib import blake2b
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import msgspec
 from msgspec import Meta
 from msgspec.structs import replace
 
-from detectors.alert import FEED, Alert, Kind, Severity, State, Verdict, six_digits, summary, utc
+from detectors.alert import (
+    FEED,
+    Alert,
+    Contacts,
+    Earlier,
+    Kind,
+    Severity,
+    State,
+    Verdict,
+    bounded,
+    six_digits,
+    summary,
+    utc,
+)
 from detectors.cells import Cell, Sums, strongest
+from detectors.explanation import Beside, top_problems, top_sources
 from detectors.rollup import ALL
 from detectors.series import Names
 from detectors.verdict import Scope
@@ -65,38 +79,72 @@ class IncidentRule(msgspec.Struct, frozen=True, kw_only=True):
     critical_excess: Annotated[
         float, Meta(gt=0, description="reports beyond the usual that are critical however long they took")
     ] = 1000.0
+    critical_breadth: Annotated[
+        int,
+        Meta(
+            ge=2,
+            description="series that surge, where they are at least half of those that an incident spans, for it to be"
+            " critical after critical_after_seconds, with a tenth of critical_excess",
+        ),
+    ] = 8
 
     def __post_init__(self) -> None:
         if not self.close_at < self.open_at:
             raise ValueError(f"close_at={self.close_at} is not below open_at={self.open_at}; give less, such as 0.5")
 
 
-def severity(rule: IncidentRule, *, observed: int, expected: float, seconds: float) -> Severity:
+class Weight(NamedTuple):
+    """How bad an incident is, and why."""
+
+    severity: Severity
+    reasons: tuple[str, ...]
+
+
+def weigh(rule: IncidentRule, *, observed: int, expected: float, seconds: float, breadth: int = 1) -> Weight:
     """How bad an outage is that brought `observed` reports instead of `expected` in `seconds`.
 
+    breadth: series of it that surge, where that is most of them.
+
     Two reports a minute more than usual that last are an error, over in minutes they are a warning; a steep outage is
-    an error at once and critical when it lasts or grows big. Where there are many reports anyway, a small part more
-    is significant but not bad: the ratios see to that.
+    an error at once and critical when it lasts or grows big, and so is a wide one. Where there are many reports anyway,
+    a small part more is significant but not bad: the ratios see to that.
 
     >>> rule = IncidentRule()
-    >>> [severity(rule, observed=3 * m, expected=m, seconds=60 * m).value for m in (3, 30)]
+    >>> [weigh(rule, observed=3 * m, expected=m, seconds=60 * m).severity.value for m in (3, 30)]
     ['warning', 'error']
-    >>> [severity(rule, observed=30 * m, expected=m, seconds=60 * m).value for m in (1, 5)]
+    >>> [weigh(rule, observed=30 * m, expected=m, seconds=60 * m).severity.value for m in (1, 5)]
     ['error', 'critical']
-    >>> severity(rule, observed=11_000, expected=10_000, seconds=300).value
+    >>> weigh(rule, observed=11_000, expected=10_000, seconds=300).severity.value
     'info'
+    >>> weigh(rule, observed=300, expected=100, seconds=3600, breadth=10)
+    Weight(severity=<Severity.CRITICAL: 'critical'>, reasons=('10 series surge',))
     """
     excess = observed - expected
-    steep = excess * 60 >= rule.critical_per_minute * seconds
+    minutes = seconds / 60
+    beyond = f"{excess:,.0f} reports beyond the usual"
+    steep = excess >= rule.critical_per_minute * minutes
+    a_minute = f"{excess / minutes:,.0f} a minute beyond the usual" if minutes else beyond
     if observed < rule.warning_ratio * expected:
-        return Severity.INFO
-    if observed < rule.error_ratio * expected or excess < rule.error_excess:
-        return Severity.WARNING
-    if excess >= rule.critical_excess or (steep and seconds >= rule.critical_after_seconds):
-        return Severity.CRITICAL
-    if steep or seconds >= rule.error_after_seconds:
-        return Severity.ERROR
-    return Severity.WARNING
+        return Weight(Severity.INFO, (f"{observed / expected:.2f} times the usual, below {rule.warning_ratio:g}",))
+    if observed < rule.error_ratio * expected:
+        return Weight(Severity.WARNING, (f"{observed / expected:.2f} times the usual, below {rule.error_ratio:g}",))
+    if excess < rule.error_excess:
+        return Weight(Severity.WARNING, (f"{beyond}, below {rule.error_excess:g}",))
+    critical = []
+    if excess >= rule.critical_excess:
+        critical.append(beyond)
+    if seconds >= rule.critical_after_seconds:
+        if steep:
+            critical.append(f"{a_minute} for {minutes:.0f} minutes")
+        if breadth >= rule.critical_breadth and 10 * excess >= rule.critical_excess:
+            critical.append(f"{breadth} series surge")
+    if critical:
+        return Weight(Severity.CRITICAL, tuple(critical))
+    if steep:
+        return Weight(Severity.ERROR, (a_minute,))
+    if seconds >= rule.error_after_seconds:
+        return Weight(Severity.ERROR, (f"{beyond} in {minutes:.0f} minutes",))
+    return Weight(Severity.WARNING, (f"{minutes:.0f} minutes so far, an error from {rule.error_after_seconds:g} s on",))
 
 
 def incident_id(service: str, region: str, at: int) -> str:
@@ -130,7 +178,8 @@ class Incident(msgspec.Struct, frozen=True, array_like=True):
     sources: those that take part in the episode, sorted. evidence: the most that the episode had.
     sent, excess: when the last record was sent, and the reports beyond the usual that it told of.
     parent: id of the incident that explains it. calm: since when the evidence is low; None while it is not.
-    resolved: None while open. verdict: when it was last asked for.
+    resolved: None while open. verdict: when it was last asked for. reasons: of its severity.
+    stale: as it was told. contacts: extra ones that were told of, and whether it was told what they are about.
     """
 
     id: str
@@ -150,6 +199,27 @@ class Incident(msgspec.Struct, frozen=True, array_like=True):
     calm: int | None = None
     resolved: int | None = None
     verdict: Verdict | None = None
+    reasons: tuple[str, ...] = ()
+    stale: bool = False
+    contacts: tuple[float, bool] | None = None
+
+    @property
+    def breadth(self) -> int:
+        """Series of it that surge, where that is at least half of those looked at; else 1."""
+        verdict = self.verdict
+        if verdict is None or verdict.taking_part * 2 < verdict.looked_at:
+            return 1
+        return max(1, verdict.taking_part)
+
+    def earlier(self) -> Earlier:
+        """What is remembered of it once it is over."""
+        return Earlier(
+            id=self.id,
+            started_at=utc(self.started),
+            resolved_at=utc(self.sent if self.resolved is None else self.resolved),
+            severity=self.severity,
+            excess=six_digits(self.excess),
+        )
 
 
 def shown(name: str) -> str | None:
@@ -161,7 +231,9 @@ def shown(name: str) -> str | None:
     return None if name == ALL else name
 
 
-def tell(incident: Incident, cell: Cell, state: State, sums: Sums, at: int) -> Alert:
+def tell(
+    incident: Incident, cell: Cell, state: State, sums: Sums, at: int, beside: Beside, contacts: Contacts | None = None
+) -> Alert:
     """The record that tells of an incident at event time `at`."""
     part = [feed for feed in cell.feeds if feed.source in incident.sources]
     service, region = shown(incident.names.service), shown(incident.names.region)
@@ -192,5 +264,13 @@ def tell(incident: Incident, cell: Cell, state: State, sums: Sums, at: int) -> A
         verdict=incident.verdict,
         warming=any(feed.warming for feed in part),
         course=strongest(part, at).course() if part else None,
+        reasons=list(incident.reasons),
+        stale=incident.stale,
+        top_regions=beside.regions,
+        top_services=beside.services,
+        top_sources=top_sources(cell, incident.started),
+        top_problems=top_problems(part, incident.started),
+        earlier=beside.earlier,
+        contacts=contacts,
     )
-    return replace(alert, summary=summary(alert, max((feed.until for feed in part), default=at)))
+    return bounded(replace(alert, summary=summary(alert, max((feed.until for feed in part), default=at))))

@@ -9,10 +9,13 @@ from typing import NamedTuple, Self
 import msgspec
 from msgspec.structs import replace
 
-from detectors.alert import FEED, PAGING, Alert, Severity, State
+from detectors.alert import FEED, PAGING, Alert, Contacts, Earlier, Part, Severity, State
 from detectors.budget import PageLog
 from detectors.cells import BUCKETS, Cell, Sums
-from detectors.incident import Incident, IncidentRule, incident_id, severity, tell
+from detectors.explanation import Beside, top_regions, top_services
+from detectors.incident import Incident, IncidentRule, Weight, incident_id, tell, weigh
+from detectors.ledger import Course, Key, Ledger
+from detectors.ours import Other, Ours, OursRule
 from detectors.rollup import ALL, is_rollup
 from detectors.series import Names
 from detectors.silence import Silent
@@ -40,10 +43,14 @@ DOUBLES_FROM = 10.0
 LOOK_BACK_MS = 15 * 60_000
 #: When that is longer ago than this, it looks back no further than LOOK_BACK_MS.
 LATEST_MS = 60 * 60_000
+#: Incidents remembered of a scope, and scopes that are remembered.
+EARLIER = 5
+MAX_REMEMBERED = 10_000
 #: Cells that nobody told of for so long are forgotten, ms.
 FORGET_MS = 600_000
 
-STATE_VERSION = 3
+STATE_VERSION = 4
+_NOTHING_OURS = OursRule()
 _RANK = {severity: rank for rank, severity in enumerate(Severity)}
 
 
@@ -60,6 +67,8 @@ class JudgeState(msgspec.Struct, frozen=True):
     refused: list[Scope]
     loud: list[Scope]
     held: list[tuple[int, list[SurgeRow], list[Silent]]]
+    history: list[tuple[Scope, tuple[Earlier, ...]]]
+    ledger: list[tuple[Key, Course]]
     times: list[int]
     at: int
     swept: int
@@ -100,8 +109,9 @@ class Judge:
     pages: the records of the last weeks that page, by the definition of `Pager`.
     """
 
-    def __init__(self, rule: IncidentRule, partitions: int) -> None:
+    def __init__(self, rule: IncidentRule, partitions: int, ours: OursRule = _NOTHING_OURS) -> None:
         self.rule = rule
+        self._ours = Ours(ours)
         self.not_opened = 0
         self.pages = PageLog()
         self._reached = [0] * partitions
@@ -117,6 +127,8 @@ class Judge:
         self._times: list[int] = []
         self._scheduled: set[int] = set()
         self._held: dict[int, _Held] = {}
+        # What was there before, the latest first; scopes in the order in which they were added to.
+        self._history: dict[Scope, tuple[Earlier, ...]] = {}
         self._swept = 0
         self._looked_at: tuple[Table, set[Scope]] | None = None  # at this event time
         self._at = 0  # event time that is judged, or was last
@@ -222,6 +234,7 @@ class Judge:
                 self._silent[silent.source] = silent
         for row in sorted(held.rows, key=_by_series):
             scope = row.series.service, row.series.region
+            self._ours.hear(row)
             cell = self._cells.get(scope) or Cell(*scope)
             incident = self._incidents.get(scope)
             part = incident is not None and incident.resolved is None and row.series.source in incident.sources
@@ -244,6 +257,14 @@ class Judge:
             over = incident.resolved is not None and at >= incident.resolved + self._reopen_ms
             if over and not any(overlap(scope, each) for each in self._hot):
                 del self._incidents[scope]
+                self._remember(incident)
+
+    def _remember(self, incident: Incident) -> None:
+        """Keep in mind that there was an incident."""
+        before = self._history.pop(incident.scope, ())
+        if len(self._history) >= MAX_REMEMBERED:
+            del self._history[next(iter(self._history))]  # the one that nothing was added to for longest
+        self._history[incident.scope] = (incident.earlier(), *before)[:EARLIER]
 
     def _sweep(self, at: int) -> None:
         """Forget cells that nobody told of lately."""
@@ -476,6 +497,8 @@ class Judge:
     def _outlives(self, incident: Incident, at: int) -> bool:
         """Whether an incident whose parent is over goes on by itself: it stands out, or has gone on for long."""
         parent = next((each for each in self._incidents.values() if each.id == incident.parent), None)
+        if parent is not None and self._explains_contacts(parent, incident.scope):
+            return False
         ended = parent.resolved if parent is not None else None
         late = ended is None or at >= ended + LINGERS_MS
         return incident.scope in self._loud or (late and incident.calm is None)
@@ -519,6 +542,7 @@ class Judge:
             self.not_opened += scope not in self._refused
             self._refused.add(scope)
             return
+        parent = parent or self._cause_of_contacts(scope)
         cell = self._cells[scope]
         part = [feed for feed in cell.feeds if feed.now(at, self._silent) >= self.rule.close_at] or list(cell.feeds)
         started = min(feed.since() for feed in part)
@@ -578,7 +602,9 @@ class Judge:
         elif (
             at >= incident.sent + self._update_ms
             or sums.observed - sums.expected >= 2 * max(incident.excess, DOUBLES_FROM)
-            or _RANK[self._severity(incident, sums)] > _RANK[incident.severity]
+            or _RANK[self._weight(incident, sums).severity] > _RANK[incident.severity]
+            or stale != incident.stale
+            or self._contacts_changed(incident, sums)
         ):
             self._say(incident, State.UPDATE, at, said)
         else:
@@ -587,7 +613,11 @@ class Judge:
     def _waits(self, incident: Incident, calm: int, at: int) -> bool:
         """Whether a calm incident goes on because what it explains does."""
         restless = sum(
-            each.parent == incident.id and each.resolved is None and each.calm is None and scope in self._loud
+            each.parent == incident.id
+            and each.resolved is None
+            and each.calm is None
+            and scope in self._loud
+            and within(scope, incident.scope)
             for scope, each in self._incidents.items()
         )
         return restless > 1 or (restless == 1 and at < calm + OUTLIVE_MS)
@@ -606,40 +636,103 @@ class Judge:
                 sums = sums.also(feed.sums(incident.started))
         return sums
 
-    def _severity(self, incident: Incident, sums: Sums) -> Severity:
-        """It never drops within an episode."""
+    def _weight(self, incident: Incident, sums: Sums) -> Weight:
+        """How bad it is: that never drops within an episode."""
         if incident.scope[0] == FEED:
-            return self._feed_severity(incident)
+            return Weight(self._feed_severity(incident), (f"no report, where {incident.excess:.0f} were expected",))
         until = max((f.until for f in self._cells[incident.scope].feeds if f.source in incident.sources), default=0)
         seconds = (until - incident.started) / 1000
-        now = severity(self.rule, observed=sums.observed, expected=sums.expected, seconds=seconds)
-        return max(now, incident.severity, key=_RANK.__getitem__)
+        now = weigh(
+            self.rule,
+            observed=sums.observed,
+            expected=sums.expected,
+            seconds=seconds,
+            breadth=incident.breadth,
+        )
+        worse = _RANK[now.severity] >= _RANK[incident.severity] or not incident.reasons
+        return now if worse else Weight(incident.severity, incident.reasons)
 
     def _say(self, incident: Incident, state: State, at: int, said: _Said) -> None:
         """Send the next record of an incident."""
         sums = self._sums(incident)
-        worse = self._severity(incident, sums)
+        if self._looked_at is not None and incident.scope in self._looked_at[1]:
+            table, chosen = self._looked_at
+            incident = replace(incident, verdict=table.verdict(incident.scope, chosen))
+        weight = self._weight(incident, sums)
         if (
             state is not State.RESOLVED
             and incident.parent is None
-            and worse in PAGING
+            and weight.severity in PAGING
             and incident.paged != incident.episode
         ):
             self.pages = self.pages.paged(at)
             incident = replace(incident, paged=incident.episode)
-        if self._looked_at is not None and incident.scope in self._looked_at[1]:
-            table, chosen = self._looked_at
-            incident = replace(incident, verdict=table.verdict(incident.scope, chosen))
         incident = replace(
             incident,
             sequence=incident.sequence + 1,
-            severity=worse,
+            severity=weight.severity,
+            reasons=weight.reasons,
+            stale=all(source in self._silent for source in incident.sources),
             sent=at,
             excess=incident.excess if incident.scope[0] == FEED else sums.observed - sums.expected,
         )
         self._keep(incident)
         cell = self._cells.get(incident.scope, Cell(*incident.scope))
-        said.append((incident, tell(incident, cell, state, sums, at)))
+        contacts = self._contacts(incident, sums)
+        if contacts is not None:
+            incident = replace(incident, contacts=(contacts.extra, contacts.explained is not None))
+            self._keep(incident)
+        said.append((incident, tell(incident, cell, state, sums, at, self._beside(incident), contacts)))
+
+    def _contacts(self, incident: Incident, sums: Sums) -> Contacts | None:
+        """What our contact centres have to do with an incident."""
+        service = incident.scope[0]
+        if self._ours.is_contacts(service):
+            found = [contacts for each in self._incidents.values() if (contacts := self._contacts_about(each))]
+            return max(found, key=lambda each: (each.explained or 0.0, each.cause), default=None)
+        return self._contacts_about(incident, sums)
+
+    def _contacts_about(self, incident: Incident, sums: Sums | None = None) -> Contacts | None:
+        """What they have to do with somebody else's incident; None for any other."""
+        if incident.parent is not None or not self._ours.concerns(incident.scope[0]):
+            return None
+        sums = sums or self._sums(incident)
+        ratio = sums.observed / sums.expected if sums.expected > 0 else None
+        names = incident.names.service
+        return self._ours.about(
+            Other(incident.id, incident.scope[0], names, (incident.scope[0],), incident.started, ratio)
+        )
+
+    def _cause_of_contacts(self, scope: Scope) -> str | None:
+        """The incident of somebody else that most of our extra contacts are about, where it is open."""
+        for incident in self._incidents.values():
+            if incident.resolved is None and self._explains_contacts(incident, scope):
+                return incident.id
+        return None
+
+    def _explains_contacts(self, incident: Incident, scope: Scope) -> bool:
+        """Whether what surges in `scope` are our contacts, and most of the extra ones are about this incident."""
+        contacts = self._contacts_about(incident) if self._ours.is_contacts(scope[0]) else None
+        return contacts is not None and contacts.explained is not None and contacts.explained >= HALF
+
+    def _contacts_changed(self, incident: Incident, sums: Sums) -> bool:
+        """Whether there is news of contacts that somebody would act on."""
+        contacts = self._contacts_about(incident, sums)
+        if contacts is None:
+            return False
+        extra, told = incident.contacts or (0.0, True)
+        return contacts.extra >= 2 * max(extra, DOUBLES_FROM) or (contacts.explained is not None) != told
+
+    def _beside(self, incident: Incident) -> Beside:
+        """What else explains an incident to people."""
+        scope, started = incident.scope, incident.started
+        regions: list[Part] = []
+        services: list[Part] = []
+        if scope[0] == ALL:
+            services = top_services(scope, self._cells.values(), started)
+        elif is_rollup(*scope):
+            regions = top_regions(scope, self._cells.values(), started)
+        return Beside(regions, services, list(self._history.get(scope, ())))
 
     def _keep(self, incident: Incident) -> None:
         self._incidents[incident.scope] = incident
@@ -682,6 +775,8 @@ class Judge:
                     (at, sorted(held.rows, key=_by_series), sorted(held.silent, key=_by_source))
                     for at, held in sorted(self._held.items())
                 ],
+                history=list(self._history.items()),
+                ledger=list(self._ours.ledger.courses.items()),
                 times=sorted(self._scheduled),
                 at=self._at,
                 swept=self._swept,
@@ -691,7 +786,7 @@ class Judge:
         )
 
     @classmethod
-    def from_state(cls, rule: IncidentRule, partitions: int, state: bytes) -> Self:
+    def from_state(cls, rule: IncidentRule, partitions: int, state: bytes, ours: OursRule = _NOTHING_OURS) -> Self:
         """The judge that `to_state` described. ValueError where the data is no such state.
 
         Mismatch where it has another version or number of partitions.
@@ -706,7 +801,8 @@ class Judge:
                 f"the state was made for {len(saved.reached)} partitions of report-counts, "
                 f"the settings say {partitions}"
             )
-        judge = cls(rule, partitions)
+        judge = cls(rule, partitions, ours)
+        judge._ours.ledger = Ledger(dict(saved.ledger))
         judge.not_opened, judge.pages = saved.not_opened, saved.pages
         judge._reached = saved.reached
         judge._cells = {cell.scope: cell for cell in saved.cells}
@@ -716,6 +812,7 @@ class Judge:
         judge._explained, judge._refused = set(saved.explained), set(saved.refused)
         judge._loud = set(saved.loud)
         judge._held = {at: _Held(rows, silent) for at, rows, silent in saved.held}
+        judge._history = dict(saved.history)
         judge._scheduled = set(saved.times)
         judge._times = list(saved.times)
         judge._at, judge._swept = saved.at, saved.swept

@@ -7,6 +7,7 @@ from fnmatch import fnmatchcase
 import msgspec
 
 from detectors.incident import IncidentRule
+from detectors.ours import OursRule
 from detectors.river_models import DetectorChoice
 from detectors.series import Series
 from detectors.source import SourceRule
@@ -42,6 +43,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     series_limit: int = 100_000
     surge: SurgeRule = SurgeRule()
     incidents: IncidentRule = IncidentRule()
+    ours: OursRule = OursRule()
     detectors: tuple[DetectorChoice, ...] = ()
     partitions: int = 4
     reports_partitions: int = 4

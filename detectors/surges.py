@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from detectors.problems import Named
 from detectors.series import Names, Series
 from detectors.silence import Silent
 
@@ -30,6 +31,7 @@ class SurgeRow(msgspec.Struct, frozen=True, array_like=True):
     start: begin of the bucket that the tick lies in, ms; closed: the tick ends it.
     observed, expected, low, high: of that bucket, up to the tick (95 % interval); observed is -1 where missing.
     recent: where the series was not told of in the bucket before.
+    problems: that the reports of a closed bucket name.
     """
 
     series: Series
@@ -44,6 +46,7 @@ class SurgeRow(msgspec.Struct, frozen=True, array_like=True):
     high: float
     warming: bool = False
     recent: Recent | None = None
+    problems: Named | None = None
 
 
 class Tick(msgspec.Struct, frozen=True, array_like=True):
@@ -76,13 +79,15 @@ FEW_BYTES = 250_000
 MOST_BYTES = 8_000_000
 _ROW_BYTES = 150
 _BUCKET_BYTES = 32
+_PROBLEM_BYTES = 24
 
 
 def size(row: SurgeRow) -> int:
     """About how many bytes a row takes at most, encoded."""
     texts = (*msgspec.structs.astuple(row.series), row.names.service, row.names.region)
     letters = sum(len(text) if text.isascii() else 4 * len(text) for text in texts)
-    return _ROW_BYTES + letters + (len(row.recent.observed) * _BUCKET_BYTES if row.recent else 0)
+    named = sum(_PROBLEM_BYTES + len(problem.encode()) for problem, _, _ in row.problems.top) if row.problems else 0
+    return _ROW_BYTES + letters + named + (len(row.recent.observed) * _BUCKET_BYTES if row.recent else 0)
 
 
 def cut(step: SurgeRecord) -> list[SurgeRecord]:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from detectors.arrays import Array, Flags, Floats, Numbers, check_like, grown, pack, unpack
 from detectors.arrival import Arrival
 from detectors.local_time import HOUR_MS
+from detectors.problems import Problems, SavedProblems
 from detectors.recents import Recents, dispersion
 from detectors.river_bank import Bank, make_bank, restore_bank
 from detectors.river_models import DetectorChoice
@@ -101,6 +102,7 @@ class SavedWatch(msgspec.Struct, frozen=True, array_like=True):
     own: dict[str, Array]
     window: SavedWindow
     silence: SavedSilence
+    problems: SavedProblems
     next_tick: int | None
 
 
@@ -129,6 +131,7 @@ class Watch:
         self._overflow = Series(f"*{policy.source}/{policy.detector}/{partition}", OVERFLOW, "")
         self.silence = Silence(policy.rule.silent_after, policy.rule.ticks, policy.rule.bucket_seconds)
         self.arrival = Arrival(policy.rule.ticks, policy.rule.bucket_seconds)
+        self.problems = Problems(policy.rule.bucket_ms)
         # Of rows: number of the source and service, number of the region.
         self._services: dict[tuple[str, str], int] = {}
         self._regions: dict[str, int] = {}
@@ -159,6 +162,11 @@ class Watch:
             self._cap.overflowed += count
             series, names = self._overflow, Names(OVERFLOW, "")
         self.window.add_new(tick, series, names, count)
+
+    def hear_problem(self, bucket: int, series: Series, problem: str, count: int) -> None:
+        """Add reports that name a problem; they are counted already. Of a closed bucket they go with the open one."""
+        open_bucket = bucket if self.next_tick is None else max(bucket, self.next_tick // self._ticks)
+        self.problems.add(open_bucket, series, problem, count)
 
     # Time
 
@@ -329,6 +337,7 @@ class Watch:
         self.recents.push(bucket.counts, scores.expected)
         self._expected[:n] = scores.expected
         self.buckets_closed += 1
+        self.problems.close(number)
         hot_until = self._hot_until[:n]
         hot_until[scores.evidence >= self._hot] = at + COOLING_MS
         hot = np.flatnonzero(hot_until > at)
@@ -336,6 +345,8 @@ class Watch:
         if self._observer is not None:
             self._observer.closed(self.bank, start, bucket.counts, scores, hot)
         rows = self._rows(hot.tolist(), scores, bucket.counts, start, start + self._bucket_ms, closed=True)
+        surging = [self.bank.series[row] for row in np.flatnonzero(hot_until > at).tolist()]
+        self.problems.learn(number, {(each.source, each.service) for each in surging})
         observed[:] = 0
         return Closed(rows, silent)
 
@@ -383,6 +394,7 @@ class Watch:
                     high,
                     bool(scores.warming[row]),
                     recent,
+                    self.problems.of(self.bank.series[row]) if closed else None,
                 )
             )
         return told
@@ -408,6 +420,7 @@ class Watch:
             pack(own | self.silence.arrays() | {"arrival": self.arrival.array()}),
             self.window.save(),
             self.silence.save(),
+            self.problems.save(),
             self.next_tick,
         )
 
@@ -436,6 +449,7 @@ class Watch:
         if own.keys() != {"partial", "expected", "hot_until", "told", "arrival", *watch.silence.arrays()}:
             raise ValueError(f"arrays of a watch are {sorted(own)}")
         watch.silence.load(saved.silence, own)
+        watch.problems.load(saved.problems)
         check_like("arrival", own["arrival"], watch.arrival.array())
         watch.arrival.load(own["arrival"])
         watch._partial[:n], watch._expected[:n] = own["partial"], own["expected"]

@@ -15,6 +15,7 @@ from msgspec import Meta
 
 from detectors import report
 from detectors.incident import IncidentRule
+from detectors.ours import OursRule
 from detectors.river_models import DetectorChoice
 from detectors.source import SourceRule
 from detectors.surge import SurgeRule
@@ -199,6 +200,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     series: SeriesSettings = SeriesSettings()
     surge: SurgeRule = SurgeRule()
     incidents: IncidentRule = IncidentRule()
+    ours: OursRule = OursRule()
     detectors: tuple[DetectorChoice, ...] = ()
     state: StateSettings = StateSettings()
     web: WebSettings = WebSettings()
@@ -216,6 +218,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             series_limit=self.series.limit,
             surge=self.surge,
             incidents=self.incidents,
+            ours=self.ours,
             detectors=self.detectors,
             partitions=self.topics.partitions,
             reports_partitions=self.topics.reports_partitions,
@@ -231,6 +234,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "series": SeriesSettings,
     "surge": SurgeRule,
     "incidents": IncidentRule,
+    "ours": OursRule,
     "state": StateSettings,
     "web": WebSettings,
     "log": LogSettings,

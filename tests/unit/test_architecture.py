@@ -34,6 +34,7 @@ ALLOWED = {
     "operator",
     "pickle",  # river_models.py: a restricted unpickler
     "re",
+    "string",  # Formatter: parsing of templates
     "struct",
     "typing",
     "unicodedata",

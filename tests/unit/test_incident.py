@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pytest
 
 from detectors import judge as judge_module
-from detectors.alert import Alert, Kind, Severity, State, Verdict
-from detectors.incident import IncidentRule, severity
+from detectors.alert import Alert, Kind, Part, Severity, State, Verdict
+from detectors.incident import IncidentRule, weigh
 from detectors.judge import Judge
 from detectors.series import Names, Series
 from detectors.snapshot import Mismatch
@@ -120,6 +120,8 @@ def test_evidence_at_the_threshold_opens_an_incident_with_all_that_is_known():
         ),
         warming=True,
         course=None,
+        reasons=["57 a minute beyond the usual"],
+        top_sources=[Part(name="reports", share=1.0, usual=1.0)],
     )
 
 
@@ -366,7 +368,7 @@ def test_severity_never_drops_within_an_episode():
     ],
 )
 def test_severity_follows_excess_ratio_and_duration(observed, expected, minutes, severe):
-    assert severity(IncidentRule(), observed=observed, expected=expected, seconds=60 * minutes).value == severe
+    assert weigh(IncidentRule(), observed=observed, expected=expected, seconds=60 * minutes).severity.value == severe
 
 
 # The end
@@ -463,8 +465,8 @@ def test_incident_that_is_over_for_good_is_forgotten():
 
     judge.apply(quiet(100))
 
-    # The hours in which there were pages stay: a number for each of four weeks at most.
-    assert len(judge.to_state()) <= empty + 50
+    # The hours in which there were pages stay: a number for each of four weeks at most; and that there was an incident.
+    assert len(judge.to_state()) <= empty + 50 + 100 * 150
 
 
 def test_without_reopening_every_surge_is_another_incident():
@@ -625,11 +627,11 @@ def test_state_of_other_partitions_is_refused():
 
 
 def test_state_of_another_version_is_no_damage(monkeypatch):
-    monkeypatch.setattr(judge_module, "STATE_VERSION", 7)
+    monkeypatch.setattr(judge_module, "STATE_VERSION", 99)
     state = Judge(IncidentRule(), 1).to_state()
     monkeypatch.undo()
 
-    with pytest.raises(Mismatch, match="is of version 7, this program goes on from version 3"):
+    with pytest.raises(Mismatch, match="is of version 99, this program goes on from version 4"):
         Judge.from_state(IncidentRule(), 1, state)
 
 

@@ -476,7 +476,8 @@ def test_silence_neither_explains_surges_nor_is_explained_by_them() -> None:
     [alert] = [alert for alert in story.silent_minutes(1) if alert.kind is Kind.FEED]
 
     assert alert.parent is None
-    assert [alert.parent for alert in story.alerts if alert.id == story.pages[0].id] == [None]
+    service = [alert for alert in story.alerts if alert.id == story.pages[0].id]
+    assert [(alert.parent, alert.stale) for alert in service] == [(None, False), (None, True)]
 
 
 # Coming back
