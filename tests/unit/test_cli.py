@@ -19,7 +19,7 @@ from streams import cli, console
 from streams.fault import Fault
 from streams.settings import Loaded
 
-VERBS = ["demo", "worker", "broker", "send", "seed", "tail", "backtest", "tune", "check", "topics", "schema"]
+VERBS = ["demo", "worker", "broker", "send", "seed", "tail", "backtest", "why", "tune", "check", "topics", "schema"]
 SECRET = "canary-tulip-7"
 
 
