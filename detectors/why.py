@@ -22,6 +22,8 @@ from detectors.witness import NEVER_ENOUGH, NOT_ASKED, Question, Seen, Track
 
 #: Names like a wrong one that are worth telling.
 NEAR = 5
+#: Who asks about 09:10 asks about that minute.
+_MINUTE_MS = 60_000
 
 
 class Reason(enum.StrEnum):
@@ -212,8 +214,10 @@ def _life(facts: Facts, entry: Entry) -> str:
     words = f"began about {_clock(entry.started, facts)}, told at {_clock(entry.detected, facts)} as {_a(entry.first)}"
     for at, worse in entry.raised[1:]:
         words += f", {worse.value} from {_clock(at, facts)}"
-    words += "; " + (f"resolved at {_clock(entry.resolved, facts)}." if entry.resolved else "open at the end.")
-    if entry.started <= asked.at < entry.detected:
+    words += "; " + (
+        f"resolved at {_clock(entry.resolved, facts)}." if entry.resolved else f"open at {_clock(asked.end, facts)}."
+    )
+    if entry.started <= asked.at < entry.detected - _MINUTE_MS:
         words += f" At {_clock(asked.at, facts)} nothing had been told yet."
     elif asked.at < entry.started:
         words += f" At {_clock(asked.at, facts)} it had not begun."
@@ -245,7 +249,7 @@ def _explained(facts: Facts, entry: Entry) -> Iterator[Finding]:
         yield Finding(Reason.EXPLAINED, f"It did not page: incident {entry.last.parent} explains it.")
         return
     text = f"It did not page: incident {parent.id}, {parent.spanned[-1][2]}, explains it. {_of_the_page(facts, parent)}"
-    yield Finding(Reason.EXPLAINED, text + _verdict(parent.last))
+    yield Finding(Reason.EXPLAINED, text + _verdict(parent))
 
 
 def _mild(facts: Facts, entry: Entry) -> Iterator[Finding]:
@@ -329,7 +333,7 @@ def highest(tracks: Sequence[Track]) -> tuple[float, int]:
         now = sum(
             max(0.0, bucket.evidence) for each, (told, bucket) in last.items() if end - told < tracks[each].bucket_ms
         )
-        if now > best:
+        if now > max(best, 0.0):
             best, when = now, last[number][1].start
     return best, when
 
@@ -374,7 +378,7 @@ def _others(facts: Facts) -> Iterator[Finding]:
             entry = min(found[reason], key=lambda each: (_distance(each, asked.at), each.detected))
             more = len(found[reason]) - 1
             text = f"{words} incident {entry.id}, {entry.spanned[-1][2]}: {_life(facts, entry)} "
-            text += f"{_of_the_page(facts, entry)}{_verdict(entry.last)}"
+            text += f"{_of_the_page(facts, entry)}{_verdict(entry)}"
             yield Finding(reason, text + (f" And {more:,} more." if more else ""))
 
 
@@ -393,13 +397,13 @@ def _of_the_page(facts: Facts, entry: Entry) -> str:
     return f"That did not page: it was no more than {_article(worst)}." if worst not in PAGING else "That did not page."
 
 
-def _verdict(alert: Alert) -> str:
-    """What speaks for a cause."""
-    verdict = alert.verdict
+def _verdict(entry: Entry) -> str:
+    """What speaks for a cause, as it was when it mattered."""
+    verdict = (entry.paged or entry.then or entry.last).verdict
     if verdict is None:
         return ""
-    text = f" It explains {verdict.explained:.0%} of all reports beyond the usual; {verdict.taking_part:,} of"
-    text += f" {verdict.looked_at:,} series in it take part"
+    text = f" It explained {100 * verdict.explained:.0f} % of all reports beyond the usual; {verdict.taking_part:,} of"
+    text += f" {verdict.looked_at:,} series in it took part"
     if verdict.not_taking_part:
         text += f", not {', '.join(each or 'those without a region' for each in verdict.not_taking_part[:3])}"
     return text + "."

@@ -97,7 +97,7 @@ class Track(msgspec.Struct, frozen=True):
         return max(self.buckets, key=lambda each: (each.evidence, -each.start), default=None)
 
 
-class Testimony(msgspec.Struct, frozen=True):
+class Account(msgspec.Struct, frozen=True):
     """What a witness saw. first: begin of the first bucket of any series, ms; None where none closed.
 
     names: the places that reports named, but for roll-ups. overflowed: since when there was an overflow series; None:
@@ -121,7 +121,7 @@ class Witness:
         self._tracks: dict[Series, Track] = {}
         self._first: int | None = None
         self._overflowed: int | None = None
-        self._parts: list[Testimony] = []
+        self._parts: list[Account] = []
         # Of the bucket that is about to close.
         self._needed: dict[int, tuple[int, float]] = {}
 
@@ -175,28 +175,28 @@ class Witness:
         """The run is over."""
         self._parts.append(self._own())
 
-    def hand_on(self) -> list[Testimony]:
+    def hand_on(self) -> list[Account]:
         """What was seen, once the run is over; nothing before."""
         parts, self._parts = self._parts, []
         return parts
 
-    def take(self, kept: Sequence[Testimony]) -> None:
+    def take(self, kept: Sequence[Account]) -> None:
         """Keep what a part handed on."""
         self._parts += kept
 
     # For the one who asked
 
-    def testimony(self) -> Testimony:
+    def account(self) -> Account:
         """What was seen, in all parts, series in their order."""
         parts = [*self._parts, self._own()]
-        return Testimony(
+        return Account(
             tracks=sorted((track for part in parts for track in part.tracks), key=lambda track: track.series),
             first=min((part.first for part in parts if part.first is not None), default=None),
             names=sorted({name for part in parts for name in part.names}),
             overflowed=min((part.overflowed for part in parts if part.overflowed is not None), default=None),
         )
 
-    def _own(self) -> Testimony:
+    def _own(self) -> Account:
         places = (
             (series.service, series.region)
             for bank in self._banks
@@ -204,7 +204,7 @@ class Witness:
             if series.service != OVERFLOW and not is_rollup(series.service, series.region)
         )
         names = set(islice(places, MOST_NAMES))
-        return Testimony(list(self._tracks.values()), self._first, sorted(names), self._overflowed)
+        return Account(list(self._tracks.values()), self._first, sorted(names), self._overflowed)
 
     # Rows
 

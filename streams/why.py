@@ -20,7 +20,7 @@ from detectors.report import EPOCH, Rejected, identify
 from detectors.rollup import ALL
 from detectors.rules import Rules
 from detectors.why import Facts, Finding, Reason, explain, highest, near, place_text
-from detectors.witness import Listening, Question, Testimony, Track, Witness
+from detectors.witness import Account, Listening, Question, Track, Witness
 from streams import why_tables
 from streams.backtest_result import clock
 from streams.console import err
@@ -103,7 +103,7 @@ class Heard(msgspec.Struct, frozen=True):
     last: event time of the last of them, ms; None where none bears one, or all were not read. decided: as in Facts.
     """
 
-    testimony: Testimony
+    account: Account
     entries: list[Entry]
     said: list[Alert]
     named: int | None
@@ -141,7 +141,7 @@ def run(
     findings = explain(facts)
     if findings[0].reason is Reason.UNKNOWN:
         raise _unknown(facts, where)
-    around = _around(question, heard.testimony)
+    around = _around(question, heard.account)
     if json_output:
         print_json(msgspec.json.encode(_answer(facts, findings, heard, around, where, cold=from_topic)))
     else:
@@ -231,8 +231,8 @@ class _Case:
             self.docket.apply(decode(value))
 
     def heard(self, listening: Listening, last: int | None, pipeline: Pipeline) -> Heard:
-        testimony = self.witness.testimony()
-        return Heard(testimony, self.docket.entries(), self.docket.said, listening.named, last, pipeline.judged)
+        account = self.witness.account()
+        return Heard(account, self.docket.entries(), self.docket.said, listening.named, last, pipeline.judged)
 
 
 def _from_file(settings: Settings, question: Question, path: str | Path, stamp_ms: int) -> Heard:
@@ -297,7 +297,7 @@ async def _from_topic(settings: Settings, question: Question) -> Heard:
 
 def _check_time(question: Question, heard: Heard, where: str) -> None:
     """WhyError where the reports say nothing of that time."""
-    first, last = heard.testimony.first, heard.last
+    first, last = heard.account.first, heard.last
     if first is None:
         if heard.last is None:
             raise WhyError(f"{where} has no reports that could be counted", hint="Look at what the line above says.")
@@ -313,11 +313,11 @@ def _facts(settings: Settings, question: Question, heard: Heard) -> Facts:
         rule=settings.incidents,
         warming_hours=settings.surge.warming_hours,
         series_limit=settings.series.limit,
-        tracks=[track for track in heard.testimony.tracks if track.place == question.place],
+        tracks=[track for track in heard.account.tracks if track.place == question.place],
         entries=heard.entries,
-        names=heard.testimony.names,
+        names=heard.account.names,
         named=heard.named,
-        overflowed=heard.testimony.overflowed,
+        overflowed=heard.account.overflowed,
         decided=heard.decided,
     )
 
@@ -332,11 +332,11 @@ def _unknown(facts: Facts, where: str) -> WhyError:
     return WhyError(fact, hint=f"There are: {', '.join(services[:10])}{', …' if len(services) > 10 else ''}.")
 
 
-def _around(question: Question, testimony: Testimony) -> list[Around]:
+def _around(question: Question, account: Account) -> list[Around]:
     """The roll-ups, widest last."""
     found = []
     for service, region in question.around:
-        tracks: list[Track] = [track for track in testimony.tracks if track.place == (service, region)]
+        tracks: list[Track] = [track for track in account.tracks if track.place == (service, region)]
         if any(track.buckets for track in tracks):
             evidence, when = highest(tracks)
             found.append(Around(service, region, evidence, utc(when)))

@@ -11,7 +11,6 @@ from detectors.alert import Alert, State, millis, place, title, utc
 from detectors.docket import Entry
 from detectors.rollup import is_rollup
 from detectors.verdict import within
-from detectors.watch import HOT
 from detectors.why import Facts, Finding, place_text
 from detectors.witness import Seen, Track
 from streams.backtest_result import clock, figure, number
@@ -104,10 +103,11 @@ def _groups(facts: Facts, track: Track, texts: dict[int, str]) -> list[list[Seen
 
     for bucket in track.buckets:
         at = bucket.start <= facts.question.at < bucket.start + track.bucket_ms
-        shows = bucket.observed < 0 or bucket.observed > bucket.high or bucket.evidence >= HOT
+        peak = bucket == track.peak and bucket.evidence > 0
+        shows = peak or bucket.observed > bucket.high or bucket.evidence >= facts.rule.open_at
         # A long silence is one line, too.
         alike = bool(quiet) and (quiet[-1].observed < 0) is (bucket.observed < 0)
-        if at or bucket.start in texts or (shows and bucket.observed >= 0):
+        if at or bucket.start in texts or shows:
             end_quiet()
             quiet = []
             groups.append([bucket])
@@ -125,7 +125,7 @@ def _one(facts: Facts, bucket: Seen, most: float, text: str, *, at: bool) -> tup
     return (
         _time(bucket.start, facts) + (" <" if at else ""),
         "missing" if missing else f"{bucket.observed:,}",
-        f"{figure(bucket.expected)} ({bucket.low:,.0f} to {bucket.high:,.0f})",
+        f"{_expected(bucket.expected)} ({bucket.low:,.0f} to {bucket.high:,.0f})",
         figure(bucket.evidence),
         _bar(bucket.observed, most),
         safe(text),
@@ -137,11 +137,15 @@ def _several(facts: Facts, track: Track, group: list[Seen]) -> tuple[str, ...]:
     return (
         f"{_time(group[0].start, facts)} to {_time(group[-1].start + track.bucket_ms, facts)}",
         "missing" if missing else f"{sum(bucket.observed for bucket in group):,}",
-        figure(sum(bucket.expected for bucket in group)),
+        _expected(sum(bucket.expected for bucket in group)),
         f"{figure(max(bucket.evidence for bucket in group))} at most",
         "",
         "",
     )
+
+
+def _expected(count: float) -> str:
+    return f"{count:.2g}" if count < 9.95 else f"{count:,.0f}"
 
 
 def _bar(observed: int, most: float) -> str:
