@@ -59,9 +59,9 @@ class Minutes(click.ParamType):
     name = "minutes"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
-        before, _, after = str(value).partition("/")
+        before, both_given, after = str(value).partition("/")
         try:
-            both = int(before), int(after or before)
+            both = int(before), int(after if both_given else before)
         except ValueError:
             both = (0, 0)
         if not all(1 <= each <= 1440 for each in both):  # a day
