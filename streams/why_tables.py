@@ -197,7 +197,8 @@ def _news(alert: Alert, last: Alert | None, entry: Entry) -> list[str]:
     first = entry.first.sequence == alert.sequence
     if first:
         news.append("opens again" if alert.episode > 1 else "opens")
-    if first or (last is not None and last.severity is not alert.severity):
+    paged = entry.paged is not None and entry.paged.sequence == alert.sequence
+    if first or paged or (last is not None and last.severity is not alert.severity):
         news.append(alert.severity.value)
     if last is not None and not first and place(last) != place(alert):
         news.append(f"was {title(last)}")
@@ -205,7 +206,7 @@ def _news(alert: Alert, last: Alert | None, entry: Entry) -> list[str]:
         news.append("explained by a wider one")
     if last is not None and last.parent is not None and alert.parent is None:
         news.append("by itself now")
-    if entry.paged is not None and entry.paged.sequence == alert.sequence:
+    if paged:
         news.append("PAGE")
     return news
 

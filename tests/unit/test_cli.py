@@ -111,6 +111,7 @@ def test_version_is_that_of_the_package(capsys):
         ["send", "--speed", "fast", "x"],
         ["schema", "surges"],
         ["tune"],
+        ["why", "WhatsApp", "it"],
         ["tune", "--budget", "0", "x"],
         [],
     ],
