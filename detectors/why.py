@@ -303,13 +303,18 @@ def _without(facts: Facts) -> Iterator[Finding]:
 
 
 def _below(facts: Facts, evidence: float, when: int) -> str:
+    """How much evidence there was, and what would have been enough."""
     needed = facts.rule.open_at
     text = f"No alarm: evidence stayed below {needed:g}, which opens an incident (incidents.open_at). It was "
     best = max((track for track in facts.tracks if track.peak), key=lambda track: _evidence_of(track.peak))
     peak = best.peak
     assert peak is not None  # some bucket was seen
-    text += f"{evidence:.1f} at most, in the bucket of {_clock(when, facts)}"
-    text += f": {_reports(peak.observed)}{_by(facts, best)}, {_usual(peak)}."
+    if evidence > peak.evidence:
+        text += f"{evidence:.1f} at most, of all sources together in the bucket of {_clock(when, facts)}; "
+    text += f"{peak.evidence:.1f} at most{_by(facts, best)}, in the bucket of {_clock(peak.start, facts)}: "
+    if peak.observed < 0:
+        return f"{text}that one is missing."
+    text += f"{_reports(peak.observed)}, {_usual(peak)}."
     if peak.needed == NEVER_ENOUGH:
         text += " No number of reports in that one bucket would have been enough: it has to go on."
     elif peak.needed != NOT_ASKED:

@@ -169,6 +169,21 @@ def test_one_bucket_that_can_not_prove_enough_is_told():
     )
 
 
+def test_evidence_below_the_threshold_of_several_sources_is_told_together_and_of_the_strongest():
+    both = [track({547: 9}, {547: 0.7}), track({548: 12}, {547: 0.4, 548: 0.9}, source="calls", needed={548: 14})]
+
+    text = found(explain(facts(tracks=both)), Reason.BELOW)
+
+    assert "It was 1.1 at most, of all sources together in the bucket of 09:07; 0.9 at most by calls, in the" in text
+    assert text.endswith(
+        "bucket of 09:08: 12 reports, 3 expected, 0 to 7 usual. 2 more in that bucket would have been enough (14)."
+    )
+
+
+def test_most_evidence_in_a_missing_bucket_names_no_count():
+    assert found(explain(facts(tracks=[track({547: -1}, {547: 1.0})])), Reason.BELOW).endswith("that one is missing.")
+
+
 def test_evidence_of_sources_adds_up_as_the_judge_has_it():
     both = [track({}, {547: 1.2}), track({}, {547: 1.1, 560: 1.5}, source="calls")]
 
