@@ -120,6 +120,10 @@ class Excerpt(msgspec.Struct, frozen=True, eq=False):
         return Excerpt(self.series, bucket_ms, starts, values.astype(np.float32))
 
 
+#: An excerpt that came to its end, and the index of the label that it is of.
+Kept = tuple[Excerpt, int | None]
+
+
 class Recorder:
     """An observer of a run that keeps excerpts. The same run gives the same excerpts.
 
@@ -145,6 +149,9 @@ class Recorder:
 
     # As an observer
 
+    def closing(self, bank: Bank, start: int, counts: NDArray[np.int64]) -> None:
+        pass
+
     def closed(
         self, bank: Bank, start: int, counts: NDArray[np.int64], scores: Scores, told: NDArray[np.int64]
     ) -> None:
@@ -166,6 +173,18 @@ class Recorder:
         length = min(BEFORE, max(BEFORE_LEAST, self._ring_bytes // (4 * _FIELDS * columns)))
         for track in self._tracks.values():
             track.shorten(length)
+
+    # In several processes
+
+    def part(self, share: float) -> RecorderPart:
+        """A recorder for some of the partitions. share: how many of them; together they take no more than this one."""
+        most_running = max(1, int(share * self.most_running))
+        return RecorderPart(self.labels, ring_bytes=int(share * self._ring_bytes), most_running=most_running)
+
+    def take(self, kept: Sequence[Kept]) -> None:
+        """Keep what a part handed on."""
+        for excerpt, label in kept:
+            self.keep(excerpt, label)
 
     # What tracks hand over
 
@@ -239,6 +258,29 @@ class Recorder:
     def of_label(self, index: int) -> list[Excerpt]:
         """The excerpts of a label, the most evidence first; none where no report of its place came in time."""
         return list(self._of_labels.get(index, ()))
+
+
+class RecorderPart(Recorder):
+    """A recorder that hands on what comes to its end, of labels at the end of all: of those few are kept."""
+
+    def __init__(self, labels: Sequence[Label], *, ring_bytes: int, most_running: int) -> None:
+        super().__init__(labels, ring_bytes=ring_bytes, most_running=most_running)
+        self._kept: list[Kept] = []
+
+    def keep(self, excerpt: Excerpt, label: int | None) -> None:
+        if label is None:
+            self._kept.append((excerpt, None))
+        else:
+            super().keep(excerpt, label)
+
+    def finish(self) -> None:
+        super().finish()
+        self._kept += self.of_labels()
+
+    def hand_on(self) -> list[Kept]:
+        """What came to its end since the last call."""
+        kept, self._kept = self._kept, []
+        return kept
 
 
 def _overlap(excerpt: Excerpt, episode: Episode) -> bool:

@@ -16,6 +16,7 @@ from detectors.report import Reason
 from detectors.rules import Rules
 from detectors.surges import SurgeRecord
 from detectors.watch import Observer
+from detectors.watermark import NEVER
 
 
 class PlainRecord(NamedTuple):
@@ -105,6 +106,13 @@ class Replay:
         """Say that a partition of `reports` has no record yet: it holds the others back no longer. As `read`."""
         return self.detections.take(self._counters[partition].messages())
 
+    def idle(self, partition: int, now: int) -> list[SurgeRecord]:
+        """Say that a partition of `reports` had no further record by `now` (ms): it follows the clock, as it does in a
+        worker, unless its records were history. As `read`.
+        """
+        mark = self._counters[partition].watermark
+        return self.empty(partition) if mark.event == NEVER or mark.advance_idle(now) else []
+
     def read(self, partition: int, values: Sequence[bytes | None], stamps: Sequence[int]) -> list[SurgeRecord]:
         """Read the next records of a partition of `reports`; returns surges that follow, in order: see `rest`.
 
@@ -168,6 +176,10 @@ class Pipeline:
     def empty(self, partition: int) -> list[bytes]:
         """As `Replay.empty`."""
         return self._alerts(self.replay.empty(partition))
+
+    def idle(self, partition: int, now: int) -> list[bytes]:
+        """As `Replay.idle`."""
+        return self._alerts(self.replay.idle(partition, now))
 
     def read(self, partition: int, values: Sequence[bytes | None], stamps: Sequence[int]) -> list[bytes]:
         """As `Replay.read`; returns the alerts that follow, encoded, in order."""

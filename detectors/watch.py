@@ -71,6 +71,9 @@ class Cap:
 class Observer(Protocol):
     """Is shown what the watches of a run close, for those who look at it afterwards; decides nothing."""
 
+    def closing(self, bank: Bank, start: int, counts: NDArray[np.int64]) -> None:
+        """The bucket from `start` (ms) is about to close with these counts: `bank` is as it was before it."""
+
     def closed(
         self, bank: Bank, start: int, counts: NDArray[np.int64], scores: Scores, told: NDArray[np.int64]
     ) -> None:
@@ -331,6 +334,8 @@ class Watch:
         n, start = len(self.names), number * self._bucket_ms
         observed = self._partial[:n]
         bucket, silent = self.silence.close(number, observed, partial(self.bank.expected, start), alive)
+        if self._observer is not None:
+            self._observer.closing(self.bank, start, bucket.counts)
         scores = self.bank.close(start, bucket.counts)
         self.silence.learn(observed, bucket, scores.expected)
         self.arrival.end_bucket()

@@ -53,6 +53,22 @@ class Budget(click.ParamType):
         return budget
 
 
+class Minutes(click.ParamType):
+    """Minutes before and after a time: `30`, `60/10`."""
+
+    name = "minutes"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[int, int]:
+        before, both_given, after = str(value).partition("/")
+        try:
+            both = int(before), int(after if both_given else before)
+        except ValueError:
+            both = (0, 0)
+        if not all(1 <= each <= 1440 for each in both):  # a day
+            self.fail(f"{value!r} are no minutes. Give 1 to 1440, or before and after: 60/10.", param, ctx)
+        return both
+
+
 def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
         from importlib import metadata
@@ -349,6 +365,42 @@ def backtest(file: str, report: Path | None, labels: Path | None, compare: Path 
         labels_file=labels,
         other=other,
     )
+
+
+@cli.command(
+    short_help="Why it did, or did not, alarm there and then.",
+    epilog="""
+\b
+Examples:
+  groundswell why WhatsApp it/lazio 2022-10-25T09:10Z reports.csv
+  groundswell why WhatsApp it/lazio 09:10                         from the topic: the last 09:10 UTC
+  groundswell why "*" "it/*" 09:10 --date 2022-10-25 reports.csv  all services in all of it
+  groundswell why TIM - 2022-10-25T09:10+02:00 --minutes 60/10 --json reports.csv
+\b
+REGION: a path, - for reports without one, it/* for all within it, * for all. TIME is UTC where it names no zone.
+""",
+)
+@click.argument("service")
+@click.argument("region")
+@click.argument("when", metavar="TIME")
+@click.argument("file", metavar="[FILE|-|topic]", default="topic")
+@click.option("--date", "day", metavar="DATE", help="The day of a TIME that is a clock's: 2022-10-25.")
+@click.option(
+    "--minutes", type=Minutes(), default="30", show_default=True, help="How long before and after to look: 30, 60/10."
+)
+@json_option
+@settings_option
+@kafka_option
+def why(
+    service: str, region: str, when: str, file: str, day: str | None, minutes: tuple[int, int], json_output: bool
+) -> int:
+    """Say why it did, or did not, alarm at a place and time, with the evidence bucket by bucket.
+
+    Plays the reports of a file as a backtest does, or those that their topic still has.
+    """
+    from streams import why as verb
+
+    return verb.run(loaded().settings, service, region, when, file, day=day, minutes=minutes, json_output=json_output)
 
 
 @cli.command(

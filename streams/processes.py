@@ -12,15 +12,14 @@ from collections.abc import Iterator, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.context import SpawnProcess
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from detectors import counts, surges
 from detectors.counts import ChunkCounts
-from detectors.excerpts import RING_BYTES, RUNNING, Excerpt, Recorder
 from detectors.pipeline import Detections, Here
 from detectors.rules import Rules
 from detectors.surges import SurgeRecord
-from detectors.verification import Label
+from detectors.watch import Observer
 from streams.fault import Fault
 
 #: For smaller files a process costs more, a second or two to start, than it saves.
@@ -28,8 +27,27 @@ LEAST_BYTES = 8 << 20
 #: ... compressed.
 LEAST_COMPRESSED = 1 << 20
 
-Kept = tuple[Excerpt, int | None]
 T = TypeVar("T")
+
+
+class Part(Observer, Protocol):
+    """An observer in a process of detection: it goes there pickled, and hands on what it keeps."""
+
+    def hand_on(self) -> Sequence[Any]:
+        """What is to be kept since the last call."""
+
+    def finish(self) -> None:
+        """The run is over."""
+
+
+class Shared(Observer, Protocol):
+    """An observer of a run, here or in parts."""
+
+    def part(self, share: float) -> Part:
+        """An observer for a process with such a share of the partitions."""
+
+    def take(self, kept: Sequence[Any]) -> None:
+        """Keep what a part handed on."""
 
 
 class _Take(NamedTuple):
@@ -49,10 +67,10 @@ class _Learned(NamedTuple):
 
 
 class _Told(NamedTuple):
-    """What a process answers. surges: by partition, encoded. kept: excerpts that came to their end, of which label."""
+    """What a process answers. surges: by partition, encoded. kept: what its part of the observer hands on."""
 
     surges: dict[int, list[bytes]]
-    kept: list[Kept]
+    kept: Sequence[Any]
     series: int
     overflowed: int
 
@@ -64,17 +82,24 @@ class _Failed(NamedTuple):
 
 
 @contextlib.contextmanager
-def detections(rules: Rules, path: str | Path, recorder: Recorder | None = None) -> Iterator[Detections]:
+def detections(rules: Rules, path: str | Path, observer: Shared | None = None) -> Iterator[Detections]:
     """Where to detect the surges of a file: in processes where it is long and there are processors, else here.
 
-    recorder: is given the excerpts. Surges are the same either way; so are excerpts while there is room for them all.
+    Surges are the same either way; so are excerpts while there is room for them all.
     Fault, while it is in use, where a process ends.
     """
+    with spread(rules, observer, apart=_is_long(path)) as where:
+        yield where
+
+
+@contextlib.contextmanager
+def spread(rules: Rules, observer: Shared | None, *, apart: bool) -> Iterator[Detections]:
+    """As `detections`. apart: there is enough to do for several processes."""
     number = min(rules.partitions, processors())
-    if number < 2 or not _is_long(path):
-        yield Here(rules, observer=recorder)
+    if number < 2 or not apart:
+        yield Here(rules, observer=observer)
         return
-    processes = Processes(rules, number, recorder)
+    processes = Processes(rules, number, observer)
     try:
         yield processes
     finally:
@@ -100,20 +125,20 @@ class Processes:
     It is one `take` behind, so that this process reads the file meanwhile.
     """
 
-    def __init__(self, rules: Rules, number: int, recorder: Recorder | None) -> None:
-        self._recorder = recorder
+    def __init__(self, rules: Rules, number: int, observer: Shared | None) -> None:
+        self._observer = observer
         self._pending = False
         self._series = self._overflowed = 0
         self._partitions = [list(range(first, rules.partitions, number)) for first in range(number)]
         # Not a fork: this process has threads.
         context = multiprocessing.get_context("spawn")
-        labels = None if recorder is None else recorder.labels
         self._processes: list[tuple[SpawnProcess, Connection]] = []
         try:
             with _interrupts_ignored():
                 for partitions in self._partitions:
                     mine, theirs = context.Pipe()
-                    process = context.Process(target=_serve, args=(theirs, rules, partitions, labels), daemon=True)
+                    part = None if observer is None else observer.part(len(partitions) / rules.partitions)
+                    process = context.Process(target=_serve, args=(theirs, rules, partitions, part), daemon=True)
                     process.start()
                     theirs.close()
                     self._processes.append((process, mine))
@@ -157,9 +182,9 @@ class Processes:
             return []
         told: list[_Told] = self._answers()
         self._series, self._overflowed = sum(each.series for each in told), sum(each.overflowed for each in told)
-        for excerpt, label in (kept for each in told for kept in each.kept):
-            assert self._recorder is not None
-            self._recorder.keep(excerpt, label)
+        if self._observer is not None:
+            for each in told:
+                self._observer.take(each.kept)
         by_partition = _in_order([each.surges for each in told])
         return [surges.decode(record) for records in by_partition for record in records]
 
@@ -212,56 +237,31 @@ def _interrupts_ignored() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-class _Collector(Recorder):
-    """A recorder that hands on what comes to its end, of labels at the end of all: of those few are kept."""
-
-    def __init__(self, labels: Sequence[Label], share: float) -> None:
-        """share: of what a recorder may take, as that of a whole run shall take no more."""
-        super().__init__(labels, ring_bytes=int(share * RING_BYTES), most_running=max(1, int(share * RUNNING)))
-        self._kept: list[Kept] = []
-
-    def keep(self, excerpt: Excerpt, label: int | None) -> None:
-        if label is None:
-            self._kept.append((excerpt, None))
-        else:
-            super().keep(excerpt, label)
-
-    def hand_on(self) -> list[Kept]:
-        """What came to its end since the last call."""
-        kept, self._kept = self._kept, []
-        return kept
-
-
-def _serve(connection: Connection, rules: Rules, partitions: list[int], labels: Sequence[Label] | None) -> None:
+def _serve(connection: Connection, rules: Rules, partitions: list[int], part: Part | None) -> None:
     """A process: detect what comes, until the other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Windows inherits nothing
-    collector = None if labels is None else _Collector(labels, len(partitions) / rules.partitions)
-    here = Here(rules, partitions, collector)
+    here = Here(rules, partitions, part)
     with contextlib.suppress(EOFError, OSError):
         while True:
             request = connection.recv()
             answer: _Told | dict[int, bytes] | _Failed
             try:
-                answer = _answer(here, partitions, collector, request)
+                answer = _answer(here, partitions, part, request)
             except Exception:
                 answer = _Failed(traceback.format_exc())
             connection.send(answer)
 
 
 def _answer(
-    here: Here, partitions: list[int], collector: _Collector | None, request: _Take | _Finish | _Learned
+    here: Here, partitions: list[int], part: Part | None, request: _Take | _Finish | _Learned
 ) -> _Told | dict[int, bytes]:
     told: dict[int, list[bytes]] = {}
-    kept: list[Kept] = []
     match request:
         case _Learned(starts):
             return dict(zip(partitions, here.learned(starts), strict=True))
         case _Take(messages):
             found = here.each([counts.decode_counts(message) for message in messages])
             told = {n: [surges.encode(each) for each in records] for n, records in zip(partitions, found, strict=True)}
-        case _Finish() if collector is not None:
-            collector.finish()
-            kept += collector.of_labels()
-    if collector is not None:
-        kept += collector.hand_on()
-    return _Told(told, kept, here.series, here.overflowed)
+        case _Finish() if part is not None:
+            part.finish()
+    return _Told(told, () if part is None else part.hand_on(), here.series, here.overflowed)

@@ -17,12 +17,17 @@ from streams.feed import Feed, Record
 from streams.rows import Rows
 
 
-@contextlib.contextmanager
-def shown(rows: Rows, done: Callable[[], int]) -> Iterator[Callable[[], None]]:
+def shown(rows: Rows, done: Callable[[], int]) -> contextlib.AbstractContextManager[Callable[[], None]]:
     """Show on stderr how far the file is read, by its bytes where its size is known, and the rate.
 
     done: rows that are through. Gives what to call each time that some are. Without a terminal nothing is shown.
     """
+    return bar(rows.name, rows.share_read, done)
+
+
+@contextlib.contextmanager
+def bar(name: str, share: Callable[[], float | None], done: Callable[[], int]) -> Iterator[Callable[[], None]]:
+    """As `shown`, of what is called `name`. share: how much of it is read, 0 to 1; None where nobody can know."""
     if not err.is_terminal:
         yield lambda: None
         return
@@ -34,14 +39,14 @@ def shown(rows: Rows, done: Callable[[], int]) -> Iterator[Callable[[], None]]:
         TimeRemainingColumn(),
     )
     began = time.monotonic()
-    total = None if rows.share_read() is None else 1.0
+    total = None if share() is None else 1.0
     # Results go to stdout as they are: rich would take it over, and with it what a program reads.
     with Progress(*columns, console=err, redirect_stdout=False, redirect_stderr=False) as progress:
-        task = progress.add_task(safe(rows.name), total=total, rows=0, rate=0.0)
+        task = progress.add_task(safe(name), total=total, rows=0, rate=0.0)
 
         def moved() -> None:
             rate = done() / max(time.monotonic() - began, 1e-3)
-            progress.update(task, completed=rows.share_read() or 0.0, rows=done(), rate=rate)
+            progress.update(task, completed=share() or 0.0, rows=done(), rate=rate)
 
         yield moved
 

@@ -19,7 +19,7 @@ from streams import cli, console
 from streams.fault import Fault
 from streams.settings import Loaded
 
-VERBS = ["demo", "worker", "broker", "send", "seed", "tail", "backtest", "tune", "check", "topics", "schema"]
+VERBS = ["demo", "worker", "broker", "send", "seed", "tail", "backtest", "why", "tune", "check", "topics", "schema"]
 SECRET = "canary-tulip-7"
 
 
@@ -111,6 +111,7 @@ def test_version_is_that_of_the_package(capsys):
         ["send", "--speed", "fast", "x"],
         ["schema", "surges"],
         ["tune"],
+        ["why", "WhatsApp", "it"],
         ["tune", "--budget", "0", "x"],
         [],
     ],
