@@ -1,6 +1,6 @@
 """A made-up feed of six services in ten regions, two sources, with outages of every kind, as a CSV file.
 
-Twenty hours are history. Then there are outages of a service, of a region, and of single series, some at the same time,
+Twelve hours are history. Then there are outages of a service, of a region, and of single series, some at the same time,
 and one source falls silent and then brings what it held back, under the old times.
 """
 
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from tests.pipeline.feeds import DAY
 
 HEADER = b"time,service,region,source,count\n"
-MINUTES = 27 * 60 + 30
+MINUTES = 19 * 60
 SERVICES = tuple(f"service-{number}" for number in range(6))
 REGIONS = ("it/lazio/roma", "it/lazio/latina", *(f"it/region-{number}" for number in range(2, 10)))
 #: Only of these services somebody calls.
@@ -33,19 +33,19 @@ class Outage(msgspec.Struct, frozen=True):
 
 
 #: A series' trouble grows to its service's.
-SERVICE_DOWN = Outage(1215, 1265, 1, None, 6.0)
-REGION_DOWN = Outage(1330, 1375, None, 4, 5.0)
+SERVICE_DOWN = Outage(735, 785, 1, None, 6.0)
+REGION_DOWN = Outage(850, 895, None, 4, 5.0)
 OUTAGES = (
-    Outage(1207, 1262, 1, 0, 8.0),
+    Outage(727, 782, 1, 0, 8.0),
     SERVICE_DOWN,
-    Outage(1235, 1260, 2, 3, 7.0),
+    Outage(755, 780, 2, 3, 7.0),
     REGION_DOWN,
-    Outage(1340, 1390, 3, 7, 9.0),
-    Outage(1450, 1475, 5, 2, 6.0),
-    Outage(1560, 1590, 0, 1, 12.0),
+    Outage(860, 910, 3, 7, 9.0),
+    Outage(970, 995, 5, 2, 6.0),
+    Outage(1080, 1110, 0, 1, 12.0),
 )
 #: When nobody's calls come through. They come in its last minute, late but for its end.
-SILENCE = range(1465, 1510)
+SILENCE = range(985, 1030)
 
 
 def rows(seed: int) -> list[bytes]:

@@ -16,7 +16,7 @@ from tests.pipeline import harness, kept, outages
 from tests.pipeline.command import groundswell, sending
 from tests.pipeline.runs import shared_by
 
-pytestmark = pytest.mark.timeout(240)  # the first test waits for the runs
+pytestmark = pytest.mark.timeout(300)  # the first test waits for the runs
 SEED = 1
 
 
