@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 from aiokafka import TopicPartition
 
+from detectors.judge import Judge
 from detectors.snapshot import Whole, join
 from streams.kafka import end_offsets
 from streams.state import Kept
@@ -15,8 +16,12 @@ from tests.pipeline import harness
 
 async def snapshots(scene: harness.Scene) -> dict[tuple[str, int], Kept]:
     """The newest whole snapshot of each partition of detect and judge."""
+    return await _newest(scene, scene.topics.detect_state, scene.topics.judge_state)
+
+
+async def _newest(scene: harness.Scene, *topics: str) -> dict[tuple[str, int], Kept]:
     found: dict[tuple[str, int], tuple[int, Kept]] = {}
-    for topic in (scene.topics.detect_state, scene.topics.judge_state):
+    for topic in topics:
         slots: dict[tuple[int, int], dict[int, bytes]] = {}
         for record in await harness.read(scene, topic):
             _, slot, index = map(int, record.key.split(b":"))
@@ -26,6 +31,13 @@ async def snapshots(scene: harness.Scene) -> dict[tuple[str, int], Kept]:
             if isinstance(whole, Whole) and whole.version > found.get((topic, partition), (0, None))[0]:
                 found[topic, partition] = whole.version, msgspec.msgpack.decode(whole.data, type=Kept)
     return {place: kept for place, (_, kept) in found.items()}
+
+
+async def judge(scene: harness.Scene) -> Judge | None:
+    """The judge as in its newest whole snapshot; None as long as there is none."""
+    rules = scene.settings.rules()
+    kept = (await _newest(scene, scene.topics.judge_state)).get((scene.topics.judge_state, 0))
+    return kept and Judge.from_state(rules.incidents, rules.partitions, kept.data)
 
 
 async def settled(scene: harness.Scene, alerts: Sequence[bytes]) -> dict[tuple[str, int], Kept]:

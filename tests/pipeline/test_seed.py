@@ -20,8 +20,8 @@ from streams import feed as file_feed
 from streams.seed import Outcome
 from streams.state import Kept
 from tests.pipeline import feeds, harness
+from tests.pipeline.command import groundswell
 from tests.pipeline.kept import settled, snapshots
-from tests.pipeline.test_tweets import groundswell
 
 HOURS = 6.0
 #: Of the feed, so that two incidents are open at the end of the history.

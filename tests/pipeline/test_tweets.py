@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 
 import pytest
 
 from detectors import alert
 from streams import tweets
 from tests.pipeline import harness
+from tests.pipeline.command import groundswell
 
 
 @pytest.mark.timeout(180)
@@ -50,18 +49,6 @@ async def tells(worker: harness.Worker, achieved: float) -> bool:
     metrics = await worker.metrics()
     assert metrics.total("groundswell_alert_budget_pages_per_week") == 2
     return metrics.total("groundswell_alert_achieved_pages_per_week") == achieved
-
-
-async def groundswell(scene: harness.Scene, *arguments: str) -> bytes:
-    """What a command with the scene's settings prints. AssertionError with what it complains of if it fails."""
-    env = {key: value for key, value in os.environ.items() if not key.startswith("GROUNDSWELL_")}
-    command = (sys.executable, "-m", "streams", "--settings", str(scene.folder / "groundswell.toml"), *arguments)
-    process = await asyncio.create_subprocess_exec(
-        *command, env=env, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    said, complained = await process.communicate()
-    assert process.returncode == 0, complained.decode()
-    return said
 
 
 async def reports(scene: harness.Scene) -> harness.Feed:
