@@ -10,7 +10,8 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import replace
 
-from detectors.alert import FEED, Alert, Kind, Severity, State, Verdict, six_digits, summary, utc
+from detectors.alert import FEED, Alert, Kind, Muted, Severity, State, Verdict, six_digits, summary, utc
+from detectors.catalogue import NOTHING_KNOWN, About
 from detectors.cells import Cell, Sums, strongest
 from detectors.rollup import ALL
 from detectors.series import Names
@@ -161,8 +162,16 @@ def shown(name: str) -> str | None:
     return None if name == ALL else name
 
 
-def tell(incident: Incident, cell: Cell, state: State, sums: Sums, at: int) -> Alert:
-    """The record that tells of an incident at event time `at`."""
+def tell(
+    incident: Incident,
+    cell: Cell,
+    state: State,
+    sums: Sums,
+    at: int,
+    about: About = NOTHING_KNOWN,
+    muted: Muted | None = None,
+) -> Alert:
+    """The record that tells of an incident at event time `at`. about: what the catalogue knows of it."""
     part = [feed for feed in cell.feeds if feed.source in incident.sources]
     service, region = shown(incident.names.service), shown(incident.names.region)
     if incident.scope[0] == FEED:
@@ -178,6 +187,12 @@ def tell(incident: Incident, cell: Cell, state: State, sums: Sums, at: int) -> A
         region=region,
         severity=incident.severity,
         parent=incident.parent,
+        region_name=about.region_name,
+        owner=about.owner,
+        team=about.team,
+        minor=about.minor,
+        links=dict(about.links),
+        muted=muted,
         started_at=utc(incident.started),
         detected_at=utc(incident.detected),
         updated_at=utc(at),

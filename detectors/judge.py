@@ -9,10 +9,11 @@ from typing import NamedTuple, Self
 import msgspec
 from msgspec.structs import replace
 
-from detectors.alert import FEED, PAGING, Alert, Severity, State
+from detectors.alert import FEED, PAGING, Alert, Muted, Severity, State
 from detectors.budget import PageLog
+from detectors.catalogue import NO_CATALOGUE, Catalogue
 from detectors.cells import BUCKETS, Cell, Sums
-from detectors.incident import Incident, IncidentRule, incident_id, severity, tell
+from detectors.incident import Incident, IncidentRule, incident_id, kind_of, severity, tell
 from detectors.rollup import ALL, is_rollup
 from detectors.series import Names
 from detectors.silence import Silent
@@ -96,12 +97,14 @@ class Judge:
     each incident is looked after once. Nothing depends on how the records of partitions interleave or on how ticks are
     put together into records.
 
+    catalogue: what is minor, muted, and said of services and regions. Another one is no other state.
     not_opened: incidents that were not opened because MAX_OPEN others were.
     pages: the records of the last weeks that page, by the definition of `Pager`.
     """
 
-    def __init__(self, rule: IncidentRule, partitions: int) -> None:
+    def __init__(self, rule: IncidentRule, partitions: int, catalogue: Catalogue = NO_CATALOGUE) -> None:
         self.rule = rule
+        self.catalogue = catalogue
         self.not_opened = 0
         self.pages = PageLog()
         self._reached = [0] * partitions
@@ -496,7 +499,11 @@ class Judge:
             incident = replace(old, excess=silent.missed, evidence=max(old.evidence, silent.evidence))
             if silent.over:
                 self._say(replace(incident, excess=old.excess, resolved=at), State.RESOLVED, at, said)
-            elif at >= old.sent + self._update_ms or self._feed_severity(incident) != old.severity:
+            elif (
+                at >= old.sent + self._update_ms
+                or self._feed_severity(incident) != old.severity
+                or self._calls(incident, self._feed_severity(incident), at)
+            ):
                 self._say(incident, State.UPDATE, at, said)
             else:
                 self._keep(incident)
@@ -573,12 +580,14 @@ class Judge:
             calm=calm,
         )
         sums = self._sums(incident)
+        worse = self._severity(incident, sums)
         if calm is not None and at >= calm + self._close_after_ms and not self._waits(incident, calm, at):
             self._say(replace(incident, resolved=at), State.RESOLVED, at, said)
         elif (
             at >= incident.sent + self._update_ms
             or sums.observed - sums.expected >= 2 * max(incident.excess, DOUBLES_FROM)
-            or _RANK[self._severity(incident, sums)] > _RANK[incident.severity]
+            or _RANK[worse] > _RANK[incident.severity]
+            or (calm is None and self._calls(incident, worse, at))
         ):
             self._say(incident, State.UPDATE, at, said)
         else:
@@ -613,18 +622,26 @@ class Judge:
         until = max((f.until for f in self._cells[incident.scope].feeds if f.source in incident.sources), default=0)
         seconds = (until - incident.started) / 1000
         now = severity(self.rule, observed=sums.observed, expected=sums.expected, seconds=seconds)
-        return max(now, incident.severity, key=_RANK.__getitem__)
+        most = Severity.WARNING if self.catalogue.is_minor(incident.scope) else Severity.CRITICAL
+        return min(max(now, incident.severity, key=_RANK.__getitem__), most, key=_RANK.__getitem__)
+
+    def _muted(self, incident: Incident, at: int) -> Muted | None:
+        return self.catalogue.muted(incident.scope, kind_of(incident.scope), since=incident.detected, at=at)
+
+    def _calls(self, incident: Incident, worse: Severity, at: int) -> bool:
+        """Whether a record of an open incident is the episode's page now."""
+        return (
+            incident.parent is None
+            and worse in PAGING
+            and incident.paged != incident.episode
+            and self._muted(incident, at) is None
+        )
 
     def _say(self, incident: Incident, state: State, at: int, said: _Said) -> None:
         """Send the next record of an incident."""
         sums = self._sums(incident)
         worse = self._severity(incident, sums)
-        if (
-            state is not State.RESOLVED
-            and incident.parent is None
-            and worse in PAGING
-            and incident.paged != incident.episode
-        ):
+        if state is not State.RESOLVED and self._calls(incident, worse, at):
             self.pages = self.pages.paged(at)
             incident = replace(incident, paged=incident.episode)
         if self._looked_at is not None and incident.scope in self._looked_at[1]:
@@ -639,7 +656,8 @@ class Judge:
         )
         self._keep(incident)
         cell = self._cells.get(incident.scope, Cell(*incident.scope))
-        said.append((incident, tell(incident, cell, state, sums, at)))
+        about, muted = self.catalogue.about(incident.scope), self._muted(incident, at)
+        said.append((incident, tell(incident, cell, state, sums, at, about, muted)))
 
     def _keep(self, incident: Incident) -> None:
         self._incidents[incident.scope] = incident
@@ -647,6 +665,8 @@ class Judge:
             self._schedule(incident.resolved + self._reopen_ms)
             return
         self._schedule(incident.sent + self._update_ms)
+        for until in self.catalogue.mute_ends(incident.scope, kind_of(incident.scope)):
+            self._schedule(until)
         if incident.calm is not None:
             self._schedule(incident.calm + self._close_after_ms)
             self._schedule(incident.calm + OUTLIVE_MS)
@@ -691,7 +711,7 @@ class Judge:
         )
 
     @classmethod
-    def from_state(cls, rule: IncidentRule, partitions: int, state: bytes) -> Self:
+    def from_state(cls, rule: IncidentRule, partitions: int, state: bytes, catalogue: Catalogue = NO_CATALOGUE) -> Self:
         """The judge that `to_state` described. ValueError where the data is no such state.
 
         Mismatch where it has another version or number of partitions.
@@ -706,7 +726,7 @@ class Judge:
                 f"the state was made for {len(saved.reached)} partitions of report-counts, "
                 f"the settings say {partitions}"
             )
-        judge = cls(rule, partitions)
+        judge = cls(rule, partitions, catalogue)
         judge.not_opened, judge.pages = saved.not_opened, saved.pages
         judge._reached = saved.reached
         judge._cells = {cell.scope: cell for cell in saved.cells}

@@ -6,6 +6,7 @@ from fnmatch import fnmatchcase
 
 import msgspec
 
+from detectors.catalogue import Catalogue
 from detectors.incident import IncidentRule
 from detectors.river_models import DetectorChoice
 from detectors.series import Series
@@ -32,6 +33,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     clock_skew_seconds: how far a report's time may lie after its record's timestamp.
     series_limit: how many series are watched, over all partitions.
     detectors: the first whose pattern fits a service watches it; none: the default detector.
+    catalogue: what people know of services and regions; `surge` has the time zones of its regions, too.
     partitions, reports_partitions: of `report-counts` and of `reports`.
     """
 
@@ -43,6 +45,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     surge: SurgeRule = SurgeRule()
     incidents: IncidentRule = IncidentRule()
     detectors: tuple[DetectorChoice, ...] = ()
+    catalogue: Catalogue = Catalogue()
     partitions: int = 4
     reports_partitions: int = 4
 
