@@ -16,7 +16,16 @@ from streams.fields import Field, shown
 from streams.settings import FIELDS, Settings
 
 #: What decides on alerts; the rest says where Kafka is and how to look at it.
-_DECIDING = ("topics.partitions", "topics.reports_partitions", "reports.", "source.", "series.", "surge.", "incidents.")
+_DECIDING = (
+    "topics.partitions",
+    "topics.reports_partitions",
+    "reports.",
+    "source.",
+    "series.",
+    "surge.",
+    "incidents.",
+    "catalogue.",
+)
 #: Told in any case: without them nobody can tell what an incident was.
 _ALWAYS = (
     "incidents.open_at",
