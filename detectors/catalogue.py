@@ -211,7 +211,7 @@ class Catalogue(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         >>> Catalogue(regions=(Region(path="it/lazio", aliases=("Latium",)),)).settle_region("Latium / Roma")
         'it/lazio/roma'
         """
-        folded = fold("/".join(filter(None, (part.strip() for part in region.split("/")))))
+        folded = _path(region)
         return self._place(folded, folded)[0]
 
     def time_zones(self) -> dict[str, str]:
@@ -282,7 +282,7 @@ def _pattern(catalogue: Catalogue, entry: str, mute: Mute) -> _Pattern:
             raise Wrong(entry, f"{field} {_quoted(given)} has [ without ]", "Write [[] for the character itself.")
     if not _cleaned(mute.reason):
         raise Wrong(entry, f"reason {_quoted(mute.reason)} is no line of text", "Say why, on one line.")
-    service, region = fold(service), fold(region)
+    service, region = fold(service), _path(region)
     # A name without wildcards may be an alias.
     if not _WILD & set(service) and (known := catalogue._services.get(service)):
         service = known.folded
@@ -332,6 +332,11 @@ def _identity(service: str, region: str) -> tuple[str, str]:
     assert not isinstance(named, Rejected)
     series, names = named
     return (series.region, names.region) if region else (series.service, names.service)
+
+
+def _path(region: str) -> str:
+    """A region, or a pattern of some, folded as reports' are."""
+    return fold("/".join(filter(None, (part.strip() for part in region.split("/")))))
 
 
 def _index(table: str, entries: list[_Entry], identity: Callable[[str], tuple[str, str]]) -> dict[str, _Known]:

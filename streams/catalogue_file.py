@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec import NODEFAULT
 
-from detectors.catalogue import Catalogue, Mute, Region, Service, Wrong
+from detectors.catalogue import MAX_LINK, MAX_LINKS, Catalogue, Mute, Region, Service, Wrong
 from streams.fault import Fault
-from streams.fields import shown
+from streams.fields import Field, fields_of, shown
 
 #: A catalogue is written by people: a file beyond this is another file.
 MOST_BYTES = 20_000_000
@@ -21,6 +23,13 @@ _TABLES: dict[str, tuple[type[msgspec.Struct], str]] = {
     "service": (Service, "name"),
     "region": (Region, "path"),
     "mute": (Mute, "service"),
+}
+#: What values are whose kind no setting has, and what to write.
+_KINDS = {"aliases": "a list of names", "links": "a table of texts", "until": "a time with its zone"}
+_HINTS = {
+    "aliases": 'Write ["WA", "Whats App"].',
+    "links": f'Write {{ runbook = "https://..." }}, at most {MAX_LINKS} of at most {MAX_LINK} characters.',
+    "until": "Write 2026-12-01T00:00:00Z.",
 }
 _T = TypeVar("_T", bound=msgspec.Struct)
 
@@ -71,41 +80,40 @@ def _entries(path: Path, tables: dict[str, Any], table: str, struct: type[_T]) -
     if not isinstance(given, list) or not all(isinstance(entry, dict) for entry in given):
         raise CatalogueError(f"{table} in catalogue {path} is no list of tables", hint=f"Begin each with [[{table}]].")
     known_by = _TABLES[table][1]
+    fields = {_name(field): field for field in fields_of(table, struct)}
     found = []
     for number, entry in enumerate(given, 1):
         name = entry.get(known_by)
         where = f"[[{table}]] number {number}" + (f" ({name[:80]})" if isinstance(name, str) else "")
         for field in entry:
-            if field not in struct.__struct_fields__:
+            if field not in fields:
                 raise CatalogueError(
                     f"{where} in catalogue {path}: unknown name {shown(field)}",
-                    hint=_nearest(field, list(struct.__struct_fields__), "It may have"),
+                    hint=_nearest(field, list(fields), "It may have"),
                 )
         try:
             found.append(msgspec.convert(entry, struct))
         except msgspec.ValidationError as error:
-            raise CatalogueError(f"{where} in catalogue {path}: {_told(error)}", hint=_hint(error)) from None
+            raise _refused(f"{where} in catalogue {path}", entry, fields, error) from None
     return tuple(found)
 
 
-def _told(error: msgspec.ValidationError) -> str:
-    """
-    >>> _told(msgspec.ValidationError("Expected `str`, got `int` - at `$.team`"))
-    'team is wrong: expected `str`, got `int`'
-    """
-    text, _, place = str(error).partition(" - at `")
-    text = text[:1].lower() + text[1:]
-    return f"{place.removeprefix('$.').rstrip('`')} is wrong: {text}" if place else text
+def _refused(where: str, entry: dict[str, Any], fields: dict[str, Field], error: msgspec.ValidationError) -> Fault:
+    """What is wrong with the value that msgspec names: ``Expected `str`, got `int` - at `$.team` ``."""
+    name = re.split(r"[.\[`]", str(error).partition("`$.")[2])[0]
+    if name not in entry:
+        missing = next(field for field in fields.values() if _name(field) not in entry and field.default is NODEFAULT)
+        return CatalogueError(f"{where} has no {_name(missing)}", missing.sentence, f"Write {_name(missing)} = ...")
+    wrong = "is not allowed" if "of length" in str(error) else f"is not {_KINDS.get(name, fields[name].kind)}"
+    return CatalogueError(
+        f"{where}: {name}={shown(entry[name])} {wrong}",
+        fields[name].sentence,
+        _HINTS.get(name, f"Give {fields[name].allowed}."),
+    )
 
 
-def _hint(error: msgspec.ValidationError) -> str:
-    if "$.until" in str(error):
-        return "Write a time with its zone: 2026-12-01T00:00:00Z."
-    if "$.kind" in str(error):
-        return "Write series, service, region, global or feed."
-    if "missing required field" in str(error):
-        return "Give it."
-    return "docs/settings.md says what an entry may have."
+def _name(field: Field) -> str:
+    return field.name.rpartition(".")[2]
 
 
 def _nearest(name: str, known: list[str], otherwise: str) -> str:
