@@ -86,12 +86,12 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Muted(msgspec.Struct, frozen=True, kw_only=True):
-    """An incident that is told of, but calls nobody."""
+    """An incident that is told of, but calls nobody: by whom (a person, or `settings`), why, since and until when."""
 
-    by: Annotated[str, Meta(description="the person who muted it, or `settings`")]
+    by: str
     reason: str
     since: Time
-    until: Annotated[Time | None, Meta(description="event time from which on it pages if it is still bad")] = None
+    until: Time | None = None
 
 
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
