@@ -146,6 +146,15 @@ class Contacts(msgspec.Struct, frozen=True, kw_only=True):
     agents: Annotated[dict[str, str], Meta(description="sentence for agents by language")]
 
 
+class Muted(msgspec.Struct, frozen=True, kw_only=True):
+    """An incident that is told of, but calls nobody: by whom (a person, or `settings`), why, since and until when."""
+
+    by: str
+    reason: str
+    since: Time
+    until: Time | None = None
+
+
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """One change of an incident."""
 
@@ -163,6 +172,14 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     ]
     severity: Severity
     parent: Annotated[str | None, Meta(description="id of the incident that explains this one")] = None
+    region_name: Annotated[
+        str | None, Meta(description="the region's name in the service catalogue; of it/* that of it")
+    ] = None
+    owner: Annotated[str | None, Meta(description="who answers for the service")] = None
+    team: Annotated[str | None, Meta(description="the team that is called for the service")] = None
+    minor: Annotated[bool, Meta(description="the service is marked as minor: never more than a warning")] = False
+    links: Annotated[dict[str, str], Meta(description="the service's addresses, by name: runbook, dashboard")] = {}
+    muted: Annotated[Muted | None, Meta(description="it calls nobody, and why; null: it is not muted")] = None
     started_at: Annotated[Time, Meta(description="estimated onset")]
     detected_at: Time
     updated_at: Time
@@ -206,6 +223,8 @@ class Spanning(Protocol):
     def service(self) -> str | None: ...
     @property
     def region(self) -> str | None: ...
+    @property
+    def region_name(self) -> str | None: ...
 
 
 encode = msgspec.json.Encoder().encode
@@ -220,6 +239,7 @@ _DISPENSABLE: tuple[dict[str, object], ...] = (
     {"top_problems": [], "top_sources": []},
     {"verdict": None},
     {"course": None},
+    {"links": {}},
     {"reasons": []},
     {"sources": []},
 )
@@ -251,7 +271,9 @@ def words(told: Spanning) -> tuple[str, str]:
     what = "All services" if told.service is None else told.service
     if told.region is None:
         return what, "everywhere"
-    return what, f"all of {told.region[:-2]}" if told.region.endswith("/*") else told.region
+    inside = told.region.endswith("/*")
+    where = told.region_name or (told.region[:-2] if inside else told.region)
+    return what, f"all of {where}" if inside else where
 
 
 def title(told: Spanning) -> str:
@@ -268,8 +290,8 @@ class Pager:
     """Which records of `alerts` are a page: what the alert budget counts.
 
     An episode pages once: at its first record that is an error or critical while it is open, unless another incident
-    explains it. An info or a warning wakes nobody; one that grows to an error pages then. An incident that was resolved
-    and comes back pages anew.
+    explains it or it is muted. An info or a warning wakes nobody; one that grows to an error pages then, and so does
+    one that is muted no longer. An incident that was resolved and comes back pages anew.
     """
 
     def __init__(self) -> None:
@@ -280,7 +302,9 @@ class Pager:
         if alert.state is State.RESOLVED:
             self._paged.pop(alert.id, None)
             return False
-        if alert.severity not in PAGING or alert.parent is not None or self._paged.get(alert.id) == alert.episode:
+        if alert.severity not in PAGING or alert.parent is not None or alert.muted is not None:
+            return False
+        if self._paged.get(alert.id) == alert.episode:
             return False
         self._paged[alert.id] = alert.episode
         return True

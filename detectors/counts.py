@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Annotated, Protocol, TypeVar
+from weakref import WeakValueDictionary
 
 import msgspec
 from msgspec import Meta
@@ -98,6 +99,7 @@ class _Spelling:
     """A series as some reports spell it."""
 
     __slots__ = (
+        "__weakref__",
         "bucket_ms",
         "bytes",
         "everywhere",
@@ -128,6 +130,9 @@ class NameCache:
     def __init__(self, rules: Rules) -> None:
         self.rules = rules
         self.known: dict[tuple[str, str, str], _Spelling | Rejected] = {}
+        # Raw names that come to the same series and spelling are one, for as long as any chunk in hand counts by it:
+        # what a chunk had before is known by them.
+        self._spellings: WeakValueDictionary[tuple[Series, Names], _Spelling] = WeakValueDictionary()
         self._next = 0
 
     def look_up(self, raw: tuple[str, str, str]) -> _Spelling | Rejected:
@@ -140,9 +145,15 @@ class NameCache:
             if isinstance(identified, Rejected):
                 found = identified
             else:
-                self._next += 1
-                found = _Spelling(self._next, *identified, self.rules)
+                found = self._spelling(self.rules.catalogue.settle(*identified))
             self.known[raw] = found
+        return found
+
+    def _spelling(self, both: tuple[Series, Names]) -> _Spelling:
+        found = self._spellings.get(both)
+        if found is None:
+            self._next += 1
+            found = self._spellings[both] = _Spelling(self._next, *both, self.rules)
         return found
 
 

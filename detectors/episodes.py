@@ -14,8 +14,8 @@ Place = tuple[str, str]
 class Episode(msgspec.Struct, frozen=True, gc=False):
     """An incident from open to resolved, as its latest alert tells of it; an incident that came back has several.
 
-    number: 1, 2, 3 … within the incident. kind, service, region, parent: see Alert; place: folded as those of reports
-    are. paged: one of its alerts was a page, see `Pager`. Times in ms since 1970.
+    number: 1, 2, 3 … within the incident. kind, service, region, region_name, parent: see Alert; place: folded as those
+    of reports are. paged: one of its alerts was a page, see `Pager`. Times in ms since 1970.
     started: estimated onset. detected: its first alert. until: resolved, or, while it is open, what is known of.
     observed, expected, low, high, ratio, evidence, severity, warming, summary: see Alert.
     """
@@ -42,6 +42,7 @@ class Episode(msgspec.Struct, frozen=True, gc=False):
     evidence: float
     warming: bool
     summary: str
+    region_name: str | None = None
 
 
 def episode(alert: Alert, paged: bool) -> Episode:
@@ -69,6 +70,7 @@ def episode(alert: Alert, paged: bool) -> Episode:
         evidence=alert.evidence,
         warming=alert.warming,
         summary=alert.summary,
+        region_name=alert.region_name,
     )
 
 

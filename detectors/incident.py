@@ -16,6 +16,7 @@ from detectors.alert import (
     Contacts,
     Earlier,
     Kind,
+    Muted,
     Severity,
     State,
     Verdict,
@@ -24,6 +25,7 @@ from detectors.alert import (
     summary,
     utc,
 )
+from detectors.catalogue import NOTHING_KNOWN, About
 from detectors.cells import Cell, Sums, strongest
 from detectors.explanation import Beside, top_problems, top_sources
 from detectors.rollup import ALL
@@ -232,9 +234,17 @@ def shown(name: str) -> str | None:
 
 
 def tell(
-    incident: Incident, cell: Cell, state: State, sums: Sums, at: int, beside: Beside, contacts: Contacts | None = None
+    incident: Incident,
+    cell: Cell,
+    state: State,
+    sums: Sums,
+    at: int,
+    beside: Beside,
+    contacts: Contacts | None = None,
+    about: About = NOTHING_KNOWN,
+    muted: Muted | None = None,
 ) -> Alert:
-    """The record that tells of an incident at event time `at`."""
+    """The record that tells of an incident at event time `at`. about: what the catalogue knows of it."""
     part = [feed for feed in cell.feeds if feed.source in incident.sources]
     service, region = shown(incident.names.service), shown(incident.names.region)
     if incident.scope[0] == FEED:
@@ -250,6 +260,12 @@ def tell(
         region=region,
         severity=incident.severity,
         parent=incident.parent,
+        region_name=about.region_name,
+        owner=about.owner,
+        team=about.team,
+        minor=about.minor,
+        links=dict(about.links),
+        muted=muted,
         started_at=utc(incident.started),
         detected_at=utc(incident.detected),
         updated_at=utc(at),

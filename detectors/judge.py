@@ -9,18 +9,19 @@ from typing import NamedTuple, Self
 import msgspec
 from msgspec.structs import replace
 
-from detectors.alert import FEED, PAGING, Alert, Contacts, Earlier, Part, Severity, State
+from detectors.alert import FEED, PAGING, Alert, Contacts, Earlier, Muted, Part, Severity, State
 from detectors.budget import PageLog
 from detectors.cells import BUCKETS, Cell, Sums
 from detectors.explanation import Beside, top_regions, top_services
-from detectors.incident import Incident, IncidentRule, Weight, incident_id, tell, weigh
+from detectors.incident import Incident, IncidentRule, Weight, incident_id, kind_of, tell, weigh
 from detectors.ledger import Course, Key, Ledger
-from detectors.ours import Other, Ours, OursRule
+from detectors.ours import Other, Ours
 from detectors.rollup import ALL, is_rollup
 from detectors.series import Names
 from detectors.silence import Silent
 from detectors.snapshot import Mismatch, check_version
 from detectors.surges import SurgeRecord, SurgeRow
+from detectors.surroundings import NOTHING_AROUND, Surroundings
 from detectors.verdict import CANDIDATES, LEAST, PENALTY, Atom, Scope, Table, overlap, within
 
 #: Incidents open at once: more than anybody reads, and little enough to keep in memory with their last hour.
@@ -50,7 +51,6 @@ MAX_REMEMBERED = 10_000
 FORGET_MS = 600_000
 
 STATE_VERSION = 4
-_NOTHING_OURS = OursRule()
 _RANK = {severity: rank for rank, severity in enumerate(Severity)}
 
 
@@ -105,13 +105,15 @@ class Judge:
     each incident is looked after once. Nothing depends on how the records of partitions interleave or on how ticks are
     put together into records.
 
+    around: what people know of services; another one is no other state.
     not_opened: incidents that were not opened because MAX_OPEN others were.
     pages: the records of the last weeks that page, by the definition of `Pager`.
     """
 
-    def __init__(self, rule: IncidentRule, partitions: int, ours: OursRule = _NOTHING_OURS) -> None:
+    def __init__(self, rule: IncidentRule, partitions: int, around: Surroundings = NOTHING_AROUND) -> None:
         self.rule = rule
-        self._ours = Ours(ours)
+        self._catalogue = around.catalogue
+        self._ours = Ours(around.ours, around.catalogue.own())
         self.not_opened = 0
         self.pages = PageLog()
         self._reached = [0] * partitions
@@ -519,7 +521,11 @@ class Judge:
             incident = replace(old, excess=silent.missed, evidence=max(old.evidence, silent.evidence))
             if silent.over:
                 self._say(replace(incident, excess=old.excess, resolved=at), State.RESOLVED, at, said)
-            elif at >= old.sent + self._update_ms or self._feed_severity(incident) != old.severity:
+            elif (
+                at >= old.sent + self._update_ms
+                or self._feed_severity(incident) != old.severity
+                or self._calls(incident, self._feed_severity(incident), at)
+            ):
                 self._say(incident, State.UPDATE, at, said)
             else:
                 self._keep(incident)
@@ -597,14 +603,16 @@ class Judge:
             calm=calm,
         )
         sums = self._sums(incident)
+        weight = self._weight(incident, sums)
         if calm is not None and at >= calm + self._close_after_ms and not self._waits(incident, calm, at):
             self._say(replace(incident, resolved=at), State.RESOLVED, at, said)
         elif (
             at >= incident.sent + self._update_ms
             or sums.observed - sums.expected >= 2 * max(incident.excess, DOUBLES_FROM)
-            or _RANK[self._weight(incident, sums).severity] > _RANK[incident.severity]
+            or _RANK[weight.severity] > _RANK[incident.severity]
             or stale != incident.stale
             or self._contacts_changed(incident, sums)
+            or (calm is None and self._calls(incident, weight.severity, at))
         ):
             self._say(incident, State.UPDATE, at, said)
         else:
@@ -649,8 +657,23 @@ class Judge:
             seconds=seconds,
             breadth=incident.breadth,
         )
-        worse = _RANK[now.severity] >= _RANK[incident.severity] or not incident.reasons
-        return now if worse else Weight(incident.severity, incident.reasons)
+        if incident.reasons and _RANK[now.severity] < _RANK[incident.severity]:
+            now = Weight(incident.severity, incident.reasons)
+        if now.severity in PAGING and self._catalogue.is_minor(incident.scope):
+            return Weight(Severity.WARNING, ("the service is minor", *now.reasons))
+        return now
+
+    def _muted(self, incident: Incident, at: int) -> Muted | None:
+        return self._catalogue.muted(incident.scope, kind_of(incident.scope), since=incident.detected, at=at)
+
+    def _calls(self, incident: Incident, worse: Severity, at: int) -> bool:
+        """Whether a record of an open incident is the episode's page now."""
+        return (
+            incident.parent is None
+            and worse in PAGING
+            and incident.paged != incident.episode
+            and self._muted(incident, at) is None
+        )
 
     def _say(self, incident: Incident, state: State, at: int, said: _Said) -> None:
         """Send the next record of an incident."""
@@ -659,12 +682,7 @@ class Judge:
             table, chosen = self._looked_at
             incident = replace(incident, verdict=table.verdict(incident.scope, chosen))
         weight = self._weight(incident, sums)
-        if (
-            state is not State.RESOLVED
-            and incident.parent is None
-            and weight.severity in PAGING
-            and incident.paged != incident.episode
-        ):
+        if state is not State.RESOLVED and self._calls(incident, weight.severity, at):
             self.pages = self.pages.paged(at)
             incident = replace(incident, paged=incident.episode)
         incident = replace(
@@ -682,7 +700,8 @@ class Judge:
         if contacts is not None:
             incident = replace(incident, contacts=(contacts.extra, contacts.explained is not None))
             self._keep(incident)
-        said.append((incident, tell(incident, cell, state, sums, at, self._beside(incident), contacts)))
+        about, muted = self._catalogue.about(incident.scope), self._muted(incident, at)
+        said.append((incident, tell(incident, cell, state, sums, at, self._beside(incident), contacts, about, muted)))
 
     def _contacts(self, incident: Incident, sums: Sums) -> Contacts | None:
         """What our contact centres have to do with an incident."""
@@ -698,10 +717,9 @@ class Judge:
             return None
         sums = sums or self._sums(incident)
         ratio = sums.observed / sums.expected if sums.expected > 0 else None
-        names = incident.names.service
-        return self._ours.about(
-            Other(incident.id, incident.scope[0], names, (incident.scope[0],), incident.started, ratio)
-        )
+        service = incident.scope[0]
+        called = self._catalogue.called(service)
+        return self._ours.about(Other(incident.id, service, incident.names.service, called, incident.started, ratio))
 
     def _cause_of_contacts(self, scope: Scope) -> str | None:
         """The incident of somebody else that most of our extra contacts are about, where it is open."""
@@ -740,6 +758,8 @@ class Judge:
             self._schedule(incident.resolved + self._reopen_ms)
             return
         self._schedule(incident.sent + self._update_ms)
+        for until in self._catalogue.mute_ends(incident.scope, kind_of(incident.scope)):
+            self._schedule(until)
         if incident.calm is not None:
             self._schedule(incident.calm + self._close_after_ms)
             self._schedule(incident.calm + OUTLIVE_MS)
@@ -786,7 +806,9 @@ class Judge:
         )
 
     @classmethod
-    def from_state(cls, rule: IncidentRule, partitions: int, state: bytes, ours: OursRule = _NOTHING_OURS) -> Self:
+    def from_state(
+        cls, rule: IncidentRule, partitions: int, state: bytes, around: Surroundings = NOTHING_AROUND
+    ) -> Self:
         """The judge that `to_state` described. ValueError where the data is no such state.
 
         Mismatch where it has another version or number of partitions.
@@ -801,7 +823,7 @@ class Judge:
                 f"the state was made for {len(saved.reached)} partitions of report-counts, "
                 f"the settings say {partitions}"
             )
-        judge = cls(rule, partitions, ours)
+        judge = cls(rule, partitions, around)
         judge._ours.ledger = Ledger(dict(saved.ledger))
         judge.not_opened, judge.pages = saved.not_opened, saved.pages
         judge._reached = saved.reached

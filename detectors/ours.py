@@ -118,9 +118,10 @@ class Other(NamedTuple):
 class Ours:
     """What a judge knows of contacts. ledger: what feeds told; empty as long as no source is our contact centre."""
 
-    def __init__(self, rule: OursRule) -> None:
+    def __init__(self, rule: OursRule, services: Collection[str] = ()) -> None:
+        """services: further ones that are our own, folded."""
         self._rule = rule
-        self.own = Own.of(rule)
+        self.own = Own.of(rule, services)
         self.ledger = Ledger()
 
     def hear(self, row: SurgeRow) -> None:

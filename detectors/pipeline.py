@@ -151,7 +151,7 @@ class Pipeline:
 
     def __init__(self, rules: Rules, detections: Detections | None = None) -> None:
         self.replay = Replay(rules, detections)
-        self._judge = Judge(rules.incidents, rules.partitions, rules.ours)
+        self._judge = Judge(rules.incidents, rules.partitions, rules.surroundings())
 
     @property
     def counted(self) -> int:

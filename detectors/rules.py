@@ -6,12 +6,14 @@ from fnmatch import fnmatchcase
 
 import msgspec
 
+from detectors.catalogue import Catalogue
 from detectors.incident import IncidentRule
 from detectors.ours import OursRule
 from detectors.river_models import DetectorChoice
 from detectors.series import Series
 from detectors.source import SourceRule
 from detectors.surge import SurgeRule
+from detectors.surroundings import Surroundings
 
 
 class Policy(msgspec.Struct, frozen=True, order=True, array_like=True):
@@ -33,6 +35,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     clock_skew_seconds: how far a report's time may lie after its record's timestamp.
     series_limit: how many series are watched, over all partitions.
     detectors: the first whose pattern fits a service watches it; none: the default detector.
+    catalogue: what people know of services and regions; `surge` has the time zones of its regions, too.
     partitions, reports_partitions: of `report-counts` and of `reports`.
     """
 
@@ -45,8 +48,13 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     incidents: IncidentRule = IncidentRule()
     ours: OursRule = OursRule()
     detectors: tuple[DetectorChoice, ...] = ()
+    catalogue: Catalogue = Catalogue()
     partitions: int = 4
     reports_partitions: int = 4
+
+    def surroundings(self) -> Surroundings:
+        """What the judge knows besides the reports."""
+        return Surroundings(catalogue=self.catalogue, ours=self.ours)
 
     def source(self, name: str) -> SourceRule:
         """The rule of a source, by its folded name."""

@@ -446,7 +446,12 @@ class Watch:
         watch.bank = restore_bank(saved.choice, rules.surge, bucket_seconds, saved.series, unpack(saved.bank))
         watch.recents = Recents.restore(bucket_seconds, n, unpack(saved.recents))
         watch.window, watch.next_tick = Window.restore(saved.window), saved.next_tick
-        watch.names = list(saved.names)
+        # A catalogue that is new since then spells names its way.
+        watch.names = [
+            spelled if settled == series else names
+            for series, names in zip(saved.series, saved.names, strict=True)
+            for settled, spelled in (rules.catalogue.settle(series, names),)
+        ]
         watch.rows = {series: row for row, series in enumerate(saved.series)}
         watch._number(list(saved.series))
         watch._grow(n)

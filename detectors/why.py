@@ -15,7 +15,7 @@ import msgspec
 from detectors.alert import PAGING, Alert, Kind, Severity, millis, utc
 from detectors.docket import Entry
 from detectors.episodes import Place
-from detectors.incident import IncidentRule, severity
+from detectors.incident import IncidentRule, weigh
 from detectors.rollup import ALL, holds, is_rollup
 from detectors.verdict import within
 from detectors.witness import NEVER_ENOUGH, NOT_ASKED, Question, Seen, Track
@@ -465,9 +465,9 @@ def _minutes(alert: Alert) -> tuple[float, float]:
 
 
 def _lacking(rule: IncidentRule, alert: Alert) -> str:
-    """What an incident lacked of an error, by the rule of `severity`; '' where it lacked nothing."""
+    """What an incident lacked of an error, by the rule of `weigh`; '' where it lacked nothing."""
     excess, seconds = _minutes(alert)
-    if severity(rule, observed=alert.observed, expected=alert.expected, seconds=seconds) in PAGING:
+    if weigh(rule, observed=alert.observed, expected=alert.expected, seconds=seconds).severity in PAGING:
         return ""
     ratio = alert.observed / alert.expected if alert.expected > 0 else float("inf")
     if ratio < rule.warning_ratio:

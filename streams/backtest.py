@@ -66,7 +66,7 @@ def run(
     # Who asks for the alerts alone need not wait for what makes pages.
     from streams import backtest_page, backtest_tables
 
-    known = None if labels_file is None else labels.read(labels_file)
+    known = None if labels_file is None else labels.read(labels_file, settings.catalogued)
     if report is not None:
         backtest_page.check_writable(report)
     if other is not None and (str(path) == STDIN or (Path(path).exists() and not Path(path).is_file())):

@@ -25,6 +25,7 @@ _DECIDING = (
     "surge.",
     "incidents.",
     "ours.",
+    "catalogue.",
 )
 #: Told in any case: without them nobody can tell what an incident was.
 _ALWAYS = (

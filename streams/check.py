@@ -35,12 +35,25 @@ class Problem(msgspec.Struct, frozen=True):
     hint: str
 
 
+class Catalogued(msgspec.Struct, frozen=True):
+    """How much the service catalogue has."""
+
+    file: str
+    services: int
+    aliases: int
+    regions: int
+    mutes: int
+
+
 class Checked(msgspec.Struct, frozen=True, kw_only=True):
-    """Everything that was looked at. rights: by topic or group, null where the broker does not tell."""
+    """Everything that was looked at. catalogue: null where there is none. rights: by topic or group, null where the
+    broker does not tell.
+    """
 
     ok: bool
     settings_file: str | None
     settings: list[Value]
+    catalogue: Catalogued | None
     versions: dict[str, str]
     brokers: list[cluster.Broker]
     topics: list[topics.Found]
@@ -87,12 +100,22 @@ async def check(loaded: Loaded) -> Checked:
         ok=not problems,
         settings_file=str(loaded.path) if loaded.path else None,
         settings=values(loaded),
+        catalogue=catalogued(settings),
         versions={"python": platform.python_version()} | {name: metadata.version(name) for name in PACKAGES},
         brokers=list(brokers),
         topics=found,
         rights={name: None if may is None else sorted(may) for name, may in rights.items()},
         problems=[Problem(fault.fact, fault.detail, fault.hint) for fault in problems],
     )
+
+
+def catalogued(settings: Settings) -> Catalogued | None:
+    """What the catalogue has; None where there is none."""
+    file, found = settings.catalogue.file, settings.catalogued
+    if file is None:
+        return None
+    aliases = [alias for entries in (found.services, found.regions) for each in entries for alias in each.aliases]
+    return Catalogued(str(file), len(found.services), len(aliases), len(found.regions), len(found.mutes))
 
 
 async def _rights(settings: Settings, seen: Cluster) -> dict[str, frozenset[str] | None]:
@@ -153,6 +176,11 @@ def _show(checked: Checked) -> None:
     for row in checked.settings:
         rows.add_row(console.safe(row.name), console.safe(row.value), console.safe(row.origin))
     console.out.print(rows)
+    if catalogue := checked.catalogue:
+        console.out.print(f"Catalogue ({console.safe(catalogue.file)})", style="bold")
+        numbers = msgspec.structs.asdict(catalogue)
+        console.out.print("  ".join(f"{number} {name}" for name, number in numbers.items() if name != "file"))
+        console.out.print()
     console.out.print("Versions", style="bold")
     console.out.print("  ".join(f"{name} {version}" for name, version in checked.versions.items()))
     if checked.brokers:

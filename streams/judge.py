@@ -57,9 +57,13 @@ class JudgeStage:
             if not assigned:
                 return {}
             if self._judge is None:
-                incidents, partitions, ours = self._rules.incidents, self._rules.partitions, self._rules.ours
-                kept = self._state.load(0, partial(Judge.from_state, incidents, partitions, ours=ours))
-                self._judge, self._upto = kept or (Judge(incidents, partitions, ours), 0)
+                incidents, partitions, around = (
+                    self._rules.incidents,
+                    self._rules.partitions,
+                    self._rules.surroundings(),
+                )
+                kept = self._state.load(0, partial(Judge.from_state, incidents, partitions, around=around))
+                self._judge, self._upto = kept or (Judge(incidents, partitions, around), 0)
                 self._kept, self._refused = self._upto, self._judge.not_opened
                 log.info("partition taken up", stage=STAGE, partition=0, offset=self._upto)
                 self._tell(self._judge)

@@ -11,6 +11,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
+from detectors.catalogue import NO_CATALOGUE, Catalogue
 from detectors.report import END_OF_TIME_MS, EPOCH, MAX_NAME, MAX_REGION, Rejected, identify
 from detectors.verification import Label
 from streams.fault import Fault
@@ -27,15 +28,16 @@ class LabelError(Fault):
     """A file of known outages cannot be read, or a row of it is wrong."""
 
 
-def read(path: Path) -> list[Label]:
+def read(path: Path, catalogue: Catalogue = NO_CATALOGUE) -> list[Label]:
     """The labels of a CSV file with the columns service, region (may be empty), start and end (RFC 3339), in its order.
 
-    Names are compared as those of reports are: white space and case do not matter. Columns of other names are left out.
+    Names are compared as those of reports are: white space and case do not matter, aliases of the catalogue are
+    followed. Columns of other names are left out.
     LabelError, with the number of the line.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            return list(_labels(path, file))
+            return list(_labels(path, file, catalogue))
     except OSError as error:
         raise LabelError(
             f"labels file {path} cannot be read", error.strerror or str(error), "Give a CSV file with --labels."
@@ -44,7 +46,7 @@ def read(path: Path) -> list[Label]:
         raise LabelError(f"labels file {path} is not UTF-8", str(error), "Save it as UTF-8.") from None
 
 
-def _labels(path: Path, lines: Iterator[str]) -> Iterator[Label]:
+def _labels(path: Path, lines: Iterator[str], catalogue: Catalogue) -> Iterator[Label]:
     rows = csv.reader(lines, strict=True)
     try:
         header = [cell.strip().lower() for cell in next(rows, [])]
@@ -65,19 +67,19 @@ def _labels(path: Path, lines: Iterator[str]) -> Iterator[Label]:
                     f"{where}: {len(cells)} cells, but {len(header)} columns",
                     hint=f"A line reads: {_EXAMPLE}; a name with a comma in it stands in quotes.",
                 )
-            yield _label(where, *(cells[place] for place in places))
+            yield _label(where, catalogue, *(cells[place] for place in places))
     except csv.Error as error:
         raise LabelError(f"labels file {path}, line {rows.line_num}: no CSV", str(error)) from None
 
 
-def _label(where: str, service: str, region: str, start: str, end: str) -> Label:
+def _label(where: str, catalogue: Catalogue, service: str, region: str, start: str, end: str) -> Label:
     for name, text, longest in (("service", service, MAX_NAME), ("region", region, MAX_REGION)):
         if len(text) > longest:
             raise LabelError(f"{where}: {name} has {len(text)} characters", hint=f"At most {longest} are allowed.")
     named = identify("labels", service, region)
     if isinstance(named, Rejected):
         raise LabelError(f"{where}: no report can have this {named.path.removeprefix('$.')}", named.detail)
-    series, names = named
+    series, names = catalogue.settle(*named)
     begin, until = _ms(where, "start", start), _ms(where, "end", end)
     if begin >= until:
         raise LabelError(f"{where}: end {end.strip()[:80]} is not after start {start.strip()[:80]}")

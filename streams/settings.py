@@ -14,11 +14,13 @@ import msgspec
 from msgspec import Meta
 
 from detectors import report
+from detectors.catalogue import Catalogue
 from detectors.incident import IncidentRule
 from detectors.ours import OursRule
 from detectors.river_models import DetectorChoice
 from detectors.source import SourceRule
 from detectors.surge import SurgeRule
+from streams import catalogue_file
 from streams.fault import Fault
 from streams.fields import PREFIX, Field, Secret, convert, fields_of, shown
 
@@ -155,6 +157,15 @@ class SeriesSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 100_000
 
 
+class CatalogueSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known of services and regions, and what is muted: a file of its own."""
+
+    file: (
+        Annotated[Path, Meta(description="the service catalogue, TOML: other names, owners, links, time zones, mutes")]
+        | None
+    ) = None
+
+
 class StateSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How the workers keep what they learned."""
 
@@ -190,7 +201,10 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Every setting. Sources are named by their folded names; a source that is not named follows `source_default`."""
+    """Every setting. Sources are named by their folded names; a source that is not named follows `source_default`.
+
+    catalogued: what the catalogue's file says.
+    """
 
     kafka: KafkaSettings = KafkaSettings()
     topics: TopicSettings = TopicSettings()
@@ -202,6 +216,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     incidents: IncidentRule = IncidentRule()
     ours: OursRule = OursRule()
     detectors: tuple[DetectorChoice, ...] = ()
+    catalogue: CatalogueSettings = CatalogueSettings()
+    catalogued: Catalogue = Catalogue()
     state: StateSettings = StateSettings()
     web: WebSettings = WebSettings()
     log: LogSettings = LogSettings()
@@ -216,10 +232,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             clock_skew_seconds=self.reports.clock_skew_seconds,
             max_record_bytes=self.reports.max_record_bytes,
             series_limit=self.series.limit,
-            surge=self.surge,
+            surge=_with_zones(self.surge, self.catalogued),
             incidents=self.incidents,
             ours=self.ours,
             detectors=self.detectors,
+            catalogue=self.catalogued,
             partitions=self.topics.partitions,
             reports_partitions=self.topics.reports_partitions,
         )
@@ -235,6 +252,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "surge": SurgeRule,
     "incidents": IncidentRule,
     "ours": OursRule,
+    "catalogue": CatalogueSettings,
     "state": StateSettings,
     "web": WebSettings,
     "log": LogSettings,
@@ -303,6 +321,7 @@ def load(path: Path | None = None, *, env: Mapping[str, str], flags: Mapping[str
         **sections,
         sources=_sources(written, sections["source_default"], origins),
         detectors=_detectors(written.get("detectors"), origins),
+        catalogued=_catalogued(sections["catalogue"], written),
     )
     _check_together(settings, written)
     return Loaded(settings, origins, file)
@@ -520,6 +539,35 @@ def _detectors(given: _Written | None, origins: dict[str, str]) -> tuple[Detecto
     return tuple(choices)
 
 
+def _catalogued(settings: CatalogueSettings, written: Mapping[str, _Written]) -> Catalogue:
+    if settings.file is None:
+        return Catalogue()
+    if not settings.file.is_file():
+        raise SettingsError(
+            f"setting {written['catalogue.file'].quote()} is not a file",
+            _as_sentence(FIELDS["catalogue.file"].sentence),
+        )
+    try:
+        return catalogue_file.read(settings.file)
+    except catalogue_file.CatalogueError as error:
+        raise SettingsError(error.fact, error.detail, error.hint) from None
+
+
+def _with_zones(rule: SurgeRule, catalogue: Catalogue) -> SurgeRule:
+    """The rule with the time zones of the catalogue's regions; SettingsError where a region has two."""
+    if not catalogue.regions:
+        return rule
+    zones = catalogue.time_zones()
+    for region, name in rule.time_zones.items():
+        other = zones.setdefault(catalogue.settle_region(region), name)
+        if other != name:
+            raise SettingsError(
+                f"surge.time_zones gives region {shown(region)} {name}, the catalogue {other}",
+                hint="Keep one of the two.",
+            )
+    return msgspec.structs.replace(rule, time_zones=zones)
+
+
 def _check_together(settings: Settings, written: Mapping[str, _Written]) -> None:
     """What no field can know alone."""
     kafka = settings.kafka
@@ -557,6 +605,7 @@ def _check_together(settings: Settings, written: Mapping[str, _Written]) -> None
     if (kafka.cert_file is None) != (kafka.key_file is None):
         given, missing = ("cert_file", "key_file") if kafka.cert_file else ("key_file", "cert_file")
         raise SettingsError(f"setting {said(given)} needs its partner", hint=f"Give {how(missing)}, too.")
+    _with_zones(settings.surge, settings.catalogued)
     if settings.series.limit < settings.topics.partitions:
         raise SettingsError(
             f"series.limit={settings.series.limit} is less than topics.partitions={settings.topics.partitions}",

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 
 import msgspec
 
+from detectors.catalogue import Mute, Region, Service
 from detectors.river_models import MODELS, DetectorChoice
 from streams.fields import Field, fields_of, shown
 from streams.settings import FIELDS, FILE_VARIANTS, FLAGS, SECTIONS
@@ -47,6 +48,34 @@ reports with `"source": "contact centre"`, compared without case. What such a ta
 `[source.default]`.
 """
 
+_CATALOGUE = """\
+The file has a table for each service, region and mute, all of them optional:
+
+```toml
+[[service]]
+name = "WhatsApp"
+aliases = ["WA", "Whats App"]
+owner = "Ada Rossi"
+team = "messaging"
+links = { runbook = "https://wiki.example.org/whatsapp", dashboard = "https://grafana.example.org/d/whatsapp" }
+
+[[region]]
+path = "it/lazio"
+name = "Lazio"
+aliases = ["lazio"]                   # lazio/roma is it/lazio/roma, too
+time_zone = "Europe/Rome"
+
+[[mute]]
+service = "Test*"
+reason = "load tests"
+until = 2026-12-01T00:00:00Z
+```
+
+Workers read it when they start: give all of them the same. Reports follow an alias from then on; what was learned under
+it stays behind, so name aliases early. A time zone may stand here or in `surge.time_zones`. Patterns are those of
+shells (`*`, `?`, `[ab]`), compared without case with the names that alerts have. Of a silent feed only `*` fits.
+"""
+
 _DETECTORS = """\
 ## [[detectors]]
 
@@ -71,6 +100,9 @@ buckets.
 """
 
 
+_ENTRIES: dict[str, type[msgspec.Struct]] = {"service": Service, "region": Region, "mute": Mute}
+
+
 def page() -> str:
     """The whole page, Markdown."""
     parts = [_HEAD]
@@ -80,6 +112,9 @@ def page() -> str:
         if section == "source.default":
             parts.append(_SOURCES)
         parts.append(_rows(fields, with_variable=True))
+        if section == "catalogue":
+            parts.append(_CATALOGUE)
+            parts.extend(_entries(table, struct) for table, struct in _ENTRIES.items())
         if files := [FIELDS[name] for name in FILE_VARIANTS if name.startswith(f"{section}.")]:
             names = " and ".join(f"`{field.variable}_FILE`" for field in files)
             parts.append(f"{names} name a file that holds the value alone, as secrets are mounted.\n")
@@ -104,6 +139,15 @@ def _rows(fields: Iterable[Field], *, with_variable: bool) -> str:
         default = "required" if field.default is msgspec.NODEFAULT else shown(field.default)
         cells = [f"`{field.name.rpartition('.')[2]}`", field.sentence, field.allowed or field.kind, f"`{default}`"]
         lines.append(_row([*cells, f"`{field.variable}`"] if with_variable else cells))
+    return "\n".join(lines) + "\n"
+
+
+def _entries(table: str, struct: type[msgspec.Struct]) -> str:
+    """What an entry of the catalogue may have."""
+    lines = [_row([f"`[[{table}]]`", "what it is", "default"]), _row(["---"] * 3)]
+    for field in fields_of(table, struct):
+        default = "required" if field.default is msgspec.NODEFAULT else shown(field.default)
+        lines.append(_row([f"`{field.name.rpartition('.')[2]}`", field.sentence, f"`{default}`"]))
     return "\n".join(lines) + "\n"
 
 

@@ -275,7 +275,9 @@ def _unit(bucket_seconds: int) -> str:
 def _region(alert: Alert) -> str:
     if alert.kind is not Kind.FEED and alert.region == "":
         return "region not reported"
-    return shortened(" › ".join(words(alert)[1].split("/")), _NAME_SHOWN)
+    where = words(alert)[1]
+    # A name may have a slash of its own: Trentino-Alto Adige/Südtirol.
+    return shortened(where if alert.region_name else " › ".join(where.split("/")), _NAME_SHOWN)
 
 
 def _number(value: float) -> str:

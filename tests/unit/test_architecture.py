@@ -38,6 +38,7 @@ ALLOWED = {
     "struct",
     "typing",
     "unicodedata",
+    "weakref",  # counts.py: spellings that a chunk still counts by
     "zlib",
     "zoneinfo",  # local_time.py: the time zones as they are installed
     "detectors",

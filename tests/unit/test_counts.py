@@ -7,6 +7,7 @@ from detectors.counts import (
     CHUNK_NAME_BYTES,
     CHUNK_OFFSETS,
     HOUR_MS,
+    NAME_CACHE_LIMIT,
     NameCache,
     PartitionCounter,
     Position,
@@ -48,6 +49,29 @@ def test_reports_of_a_series_and_tick_add_up():
     assert (message.start, message.upto, message.watermark) == (0, 3, T0 + 10_000)
     assert message.hours == [T0 // HOUR_MS]
     assert decode_counts(encode(message)) == message
+
+
+def test_raw_names_that_come_to_one_series_and_spelling_are_counted_together():
+    partition = counter()
+
+    partition.read([record(0, T0), record(1, T0, "WhatsApp "), record(2, T0, " WhatsApp")])
+
+    (message,) = partition.messages()
+    assert message.series == [Series("reports", "whatsapp", ""), Series("reports", "*", "")]
+    assert message.counts == [3, 3]
+
+
+def test_spelling_stays_one_within_a_chunk_though_a_flood_of_names_emptied_the_cache():
+    names = NameCache(ONE)
+    partition = PartitionCounter(names, 0, BEGIN)
+
+    partition.read([record(0, T0)])
+    for number in range(NAME_CACHE_LIMIT):
+        names.look_up(("reports", f"invented {number}", ""))
+    partition.read([record(1, T0, "WhatsApp ")])
+
+    (message,) = partition.messages()
+    assert message.counts == [2, 2]
 
 
 def test_count_zero_moves_the_watermark_and_counts_nothing():

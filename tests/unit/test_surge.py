@@ -342,6 +342,17 @@ def after_three_weeks(quiet_days: tuple[int, ...]) -> Week:
     return week
 
 
+def test_bank_goes_on_when_regions_are_given_time_zones_and_learns_holidays_anew_there():
+    bank = SurgeBank(SurgeRule(), 60)
+    bank.add([Series("site", "shop", "it"), Series("site", "shop", "us")])
+    bank.close(0, np.array([7, 9]))
+
+    found = SurgeBank.restore(SurgeRule(time_zones={"it": "Europe/Rome"}), 60, bank.series, bank.arrays())
+
+    assert found.arrays()["holiday"].shape == (2,)
+    assert found.arrays()["rows"].tolist() == bank.arrays()["rows"].tolist()
+
+
 SATURDAY_AND_SUNDAY = (2, 3)  # days since 1970 modulo 7: that was a Thursday
 
 
