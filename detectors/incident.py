@@ -10,7 +10,21 @@ import msgspec
 from msgspec import Meta
 from msgspec.structs import replace
 
-from detectors.alert import FEED, Alert, Kind, Severity, State, Verdict, six_digits, summary, utc
+from detectors.alert import (
+    FEED,
+    Acknowledged,
+    Alert,
+    Kind,
+    Muted,
+    Resolution,
+    Severity,
+    State,
+    Verdict,
+    Word,
+    six_digits,
+    summary,
+    utc,
+)
 from detectors.cells import Cell, Sums, strongest
 from detectors.rollup import ALL
 from detectors.series import Names
@@ -130,7 +144,7 @@ class Incident(msgspec.Struct, frozen=True, array_like=True):
     sources: those that take part in the episode, sorted. evidence: the most that the episode had.
     sent, excess: when the last record was sent, and the reports beyond the usual that it told of.
     parent: id of the incident that explains it. calm: since when the evidence is low; None while it is not.
-    resolved: None while open. verdict: when it was last asked for.
+    resolved: None while open. verdict: when it was last asked for. muted: also while it is resolved.
     """
 
     id: str
@@ -150,6 +164,9 @@ class Incident(msgspec.Struct, frozen=True, array_like=True):
     calm: int | None = None
     resolved: int | None = None
     verdict: Verdict | None = None
+    acknowledged: Acknowledged | None = None
+    muted: Muted | None = None
+    resolution: Resolution | None = None
 
 
 def shown(name: str) -> str | None:
@@ -161,8 +178,8 @@ def shown(name: str) -> str | None:
     return None if name == ALL else name
 
 
-def tell(incident: Incident, cell: Cell, state: State, sums: Sums, at: int) -> Alert:
-    """The record that tells of an incident at event time `at`."""
+def tell(incident: Incident, cell: Cell, state: State, sums: Sums, at: int, word: Word | None = None) -> Alert:
+    """The record that tells of an incident at event time `at`. word: what somebody said that leads to it."""
     part = [feed for feed in cell.feeds if feed.source in incident.sources]
     service, region = shown(incident.names.service), shown(incident.names.region)
     if incident.scope[0] == FEED:
@@ -192,5 +209,9 @@ def tell(incident: Incident, cell: Cell, state: State, sums: Sums, at: int) -> A
         verdict=incident.verdict,
         warming=any(feed.warming for feed in part),
         course=strongest(part, at).course() if part else None,
+        acknowledged=incident.acknowledged,
+        muted=incident.muted,
+        resolution=incident.resolution,
+        word=word,
     )
     return replace(alert, summary=summary(alert, max((feed.until for feed in part), default=at)))

@@ -9,9 +9,11 @@ from typing import NamedTuple, Self
 import msgspec
 from msgspec.structs import replace
 
-from detectors.alert import FEED, PAGING, Alert, Severity, State
+from detectors import word as words
+from detectors.alert import FEED, PAGING, Alert, Resolution, Severity, State, Word, asks, millis
 from detectors.budget import PageLog
 from detectors.cells import BUCKETS, Cell, Sums
+from detectors.command import Command
 from detectors.incident import Incident, IncidentRule, incident_id, severity, tell
 from detectors.rollup import ALL, is_rollup
 from detectors.series import Names
@@ -43,7 +45,7 @@ LATEST_MS = 60 * 60_000
 #: Cells that nobody told of for so long are forgotten, ms.
 FORGET_MS = 600_000
 
-STATE_VERSION = 3
+STATE_VERSION = 4
 _RANK = {severity: rank for rank, severity in enumerate(Severity)}
 
 
@@ -65,6 +67,8 @@ class JudgeState(msgspec.Struct, frozen=True):
     swept: int
     not_opened: int
     pages: PageLog
+    quelled: list[tuple[Scope, float]]
+    heeded: list[str]
 
 
 class _Version(msgspec.Struct, frozen=True):
@@ -113,6 +117,9 @@ class Judge:
         self._explained: set[Scope] = set()
         self._refused: set[Scope] = set()
         self._loud: set[Scope] = set()  # what stands out of the table, whatever its evidence
+        # What goes on after people ended its incident: it opens nothing. With its pace when they did.
+        self._quelled: dict[Scope, float] = {}
+        self._heeded: dict[str, None] = {}  # ids of the last commands, in their order
         # The calendar: event times at which something is to do, and the rows that belong to them.
         self._times: list[int] = []
         self._scheduled: set[int] = set()
@@ -137,6 +144,10 @@ class Judge:
     def pages_per_week(self) -> float:
         """Pages a week of event time lately; see `PageLog.per_week`."""
         return self.pages.per_week(self.through)
+
+    def false_per_week(self) -> float:
+        """Of these, those that people called false alarms; see `PageLog.false_per_week`."""
+        return self.pages.false_per_week(self.through)
 
     def apply(self, record: SurgeRecord) -> list[Alert]:
         """The alerts that this record makes due, in order. A record that was applied before is a replay: none.
@@ -171,6 +182,48 @@ class Judge:
             alerts.extend(self._judge(at))
         return alerts
 
+    def is_open(self, incident: str) -> bool:
+        """Whether an incident of this id is open."""
+        return self._named(incident) is not None
+
+    def heed(self, command: Command) -> list[Alert]:
+        """The records that a checked command leads to, in order: of the incident, and of what ends along with it.
+
+        It takes effect at the event time up to which everything is judged, so its place in the log decides. None where
+        no such incident is open, and where the command was heeded before.
+        """
+        if command.id in self._heeded:
+            return []
+        self._heeded[command.id] = None
+        if len(self._heeded) > words.REMEMBERED:
+            del self._heeded[next(iter(self._heeded))]
+        incident = self._named(command.incident)
+        if incident is None:
+            return []
+        at = self._at = self.through
+        self._looked_at = None
+        said: _Said = []
+        if (resolution := words.ENDS.get(command.action)) is None:
+            self._say(words.heed(incident, command, at), State.UPDATE, at, said, command.word)
+        else:
+            for each in words.family(incident, self._incidents.values()):
+                self._end(each, resolution, at, said, command.word)
+        return [alert for _, alert in said]
+
+    def _named(self, incident: str) -> Incident | None:
+        return next((each for each in self._incidents.values() if each.id == incident and each.resolved is None), None)
+
+    def _end(self, incident: Incident, resolution: Resolution, at: int, said: _Said, word: Word) -> None:
+        """People say that an incident is over. What is left of its evidence opens nothing."""
+        if incident.scope[0] == FEED:
+            self._quelled[incident.scope] = 0.0
+        else:
+            self._quelled |= words.quelled(incident.scope, self._hot, self._cells)
+            incident = replace(incident, calm=at)  # what comes from now on has to surge anew
+        if resolution is Resolution.FALSE_ALARM and incident.paged == incident.episode:
+            self.pages = self.pages.false_alarm(at)
+        self._say(replace(incident, resolved=at, resolution=resolution), State.RESOLVED, at, said, word)
+
     def _schedule(self, at: int) -> None:
         if at > self._at and at not in self._scheduled:
             self._scheduled.add(at)
@@ -186,7 +239,9 @@ class Judge:
         self._hear(held, at)
         self._looked_at = None
         evidence = self._evidence(at)
+        self._quelled = words.still_quelled(self._quelled, self._hot, self._cells)
         self._forget_incidents(at)
+        unmuted = self._unmute_lapsed(at)
         said: _Said = []
         self._look_at_feeds(held.silent, at, said)
         surging = sorted(scope for scope, nats in evidence.items() if nats >= self.rule.open_at)
@@ -206,7 +261,11 @@ class Judge:
         # The widest last: it goes on while those that it explains do.
         for scope in sorted(self._incidents, key=lambda each: (is_rollup(*each), each)):
             incident = self._incidents[scope]
-            if incident.resolved is None and incident.id not in told and scope[0] != FEED:
+            if incident.resolved is not None or incident.id in told:
+                continue
+            if incident.id in unmuted:
+                self._say(incident, State.UPDATE, at, said)
+            elif scope[0] != FEED:
                 self._follow(incident, evidence, at, said)
         # Parents first; otherwise in order of what they span.
         said.sort(key=lambda each: (each[0].parent is not None, each[0].scope, each[0].sequence))
@@ -242,8 +301,14 @@ class Judge:
         """Those that are over for good, also in what they surged with: what is left of that is no new surge."""
         for scope, incident in list(self._incidents.items()):
             over = incident.resolved is not None and at >= incident.resolved + self._reopen_ms
-            if over and not any(overlap(scope, each) for each in self._hot):
+            if over and scope not in self._quelled and not any(overlap(scope, each) for each in self._hot):
                 del self._incidents[scope]
+
+    def _unmute_lapsed(self, at: int) -> set[str]:
+        """Take back the mutes that are over; the ids of their incidents."""
+        over = {scope: each for scope, each in self._incidents.items() if words.lapsed(each.muted, at)}
+        self._incidents |= {scope: replace(each, muted=None) for scope, each in over.items()}
+        return {each.id for each in over.values()}
 
     def _sweep(self, at: int) -> None:
         """Forget cells that nobody told of lately."""
@@ -267,9 +332,14 @@ class Judge:
             if each.resolved is None and each.parent is None and scope[0] != FEED
         }
 
+    @property
+    def _quelled_causes(self) -> set[Scope]:
+        """What people ended and goes on: it explains what it did before."""
+        return {scope for scope in self._quelled if scope in self._incidents and scope[0] != FEED}
+
     def _explain(self, surging: list[Scope], evidence: dict[Scope, float], at: int, said: _Said) -> None:
         """Find the causes of all that surges; open incidents, or change what is open."""
-        roots = self._roots
+        roots = self._roots | self._quelled_causes
         latest = max(self._cells[scope].onset(at, self._silent) for scope in surging)
         begin = min(latest, at - LOOK_BACK_MS) if latest > at - LATEST_MS else at - LOOK_BACK_MS
         candidates = self._candidates(evidence) | {scope for scope in roots if scope in self._cells}
@@ -336,7 +406,7 @@ class Judge:
         # The widest first, so that parents are there.
         for cause in sorted(chosen, key=lambda each: (not is_rollup(*each), -evidence.get(each, 0.0), each)):
             own = self._incidents.get(cause)
-            if own is not None and own.resolved is None:
+            if cause in self._quelled or (own is not None and own.resolved is None):
                 continue
             needed = self.rule.open_at
             if any(overlap(scope, cause) for scope in surging):
@@ -362,6 +432,7 @@ class Judge:
     def _early(self, surging: list[Scope]) -> list[Scope]:
         """What surges in a bucket that is open, and is in no incident yet."""
         open_now = [each.scope for each in self._incidents.values() if each.resolved is None]
+        open_now += self._quelled_causes
         return [
             scope
             for scope in surging
@@ -463,6 +534,8 @@ class Judge:
             parents = [cause for cause in wide if cause != scope and within(scope, cause)]
             if parents and (own is not None or not is_rollup(*scope)):
                 parent = open_now[max(parents, key=lambda cause: (chosen.get(cause, 0.0), cause))].id
+                if own is None and scope in self._quelled:
+                    continue
                 if own is None and sum(each.parent == parent for each in open_now.values()) >= CHILDREN:
                     continue
                 if own is None:
@@ -488,14 +561,17 @@ class Judge:
             scope = FEED, silent.source
             old = self._incidents.get(scope)
             if old is None or old.resolved is not None:
-                if not silent.over:
+                if silent.over:
+                    self._quelled.pop(scope, None)
+                elif scope not in self._quelled:
                     names = Names(FEED, silent.source)
                     incident, state = self._episode(scope, names, silent.since, (silent.source,), at)
                     self._say(replace(incident, evidence=silent.evidence, excess=silent.missed), state, at, said)
                 continue
             incident = replace(old, excess=silent.missed, evidence=max(old.evidence, silent.evidence))
             if silent.over:
-                self._say(replace(incident, excess=old.excess, resolved=at), State.RESOLVED, at, said)
+                ended = replace(incident, excess=old.excess, resolved=at, resolution=Resolution.OVER)
+                self._say(ended, State.RESOLVED, at, said)
             elif at >= old.sent + self._update_ms or self._feed_severity(incident) != old.severity:
                 self._say(incident, State.UPDATE, at, said)
             else:
@@ -549,6 +625,7 @@ class Judge:
             evidence=0.0,
             sent=at,
             excess=0.0,
+            muted=old.muted if old else None,
         )
         return incident, State.UPDATE if old else State.OPEN
 
@@ -574,7 +651,7 @@ class Judge:
         )
         sums = self._sums(incident)
         if calm is not None and at >= calm + self._close_after_ms and not self._waits(incident, calm, at):
-            self._say(replace(incident, resolved=at), State.RESOLVED, at, said)
+            self._say(replace(incident, resolved=at, resolution=Resolution.OVER), State.RESOLVED, at, said)
         elif (
             at >= incident.sent + self._update_ms
             or sums.observed - sums.expected >= 2 * max(incident.excess, DOUBLES_FROM)
@@ -615,16 +692,11 @@ class Judge:
         now = severity(self.rule, observed=sums.observed, expected=sums.expected, seconds=seconds)
         return max(now, incident.severity, key=_RANK.__getitem__)
 
-    def _say(self, incident: Incident, state: State, at: int, said: _Said) -> None:
-        """Send the next record of an incident."""
+    def _say(self, incident: Incident, state: State, at: int, said: _Said, word: Word | None = None) -> None:
+        """Send the next record of an incident. word: what somebody said that leads to it."""
         sums = self._sums(incident)
         worse = self._severity(incident, sums)
-        if (
-            state is not State.RESOLVED
-            and incident.parent is None
-            and worse in PAGING
-            and incident.paged != incident.episode
-        ):
+        if state is not State.RESOLVED and asks(incident) and worse in PAGING and incident.paged != incident.episode:
             self.pages = self.pages.paged(at)
             incident = replace(incident, paged=incident.episode)
         if self._looked_at is not None and incident.scope in self._looked_at[1]:
@@ -639,7 +711,7 @@ class Judge:
         )
         self._keep(incident)
         cell = self._cells.get(incident.scope, Cell(*incident.scope))
-        said.append((incident, tell(incident, cell, state, sums, at)))
+        said.append((incident, tell(incident, cell, state, sums, at, word)))
 
     def _keep(self, incident: Incident) -> None:
         self._incidents[incident.scope] = incident
@@ -647,6 +719,8 @@ class Judge:
             self._schedule(incident.resolved + self._reopen_ms)
             return
         self._schedule(incident.sent + self._update_ms)
+        if incident.muted is not None and incident.muted.until is not None:
+            self._schedule(millis(incident.muted.until))
         if incident.calm is not None:
             self._schedule(incident.calm + self._close_after_ms)
             self._schedule(incident.calm + OUTLIVE_MS)
@@ -687,6 +761,8 @@ class Judge:
                 swept=self._swept,
                 not_opened=self.not_opened,
                 pages=self.pages,
+                quelled=sorted(self._quelled.items()),
+                heeded=list(self._heeded),
             )
         )
 
@@ -719,6 +795,8 @@ class Judge:
         judge._scheduled = set(saved.times)
         judge._times = list(saved.times)
         judge._at, judge._swept = saved.at, saved.swept
+        judge._quelled = dict(saved.quelled)
+        judge._heeded = dict.fromkeys(saved.heeded)
         return judge
 
 
