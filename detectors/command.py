@@ -55,8 +55,8 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="when it was said: RFC 3339, or seconds or milliseconds since 1970"),
     ]
     for_seconds: Annotated[
-        float | None,
-        Meta(gt=0, le=MAX_MUTE_SECONDS, description="of a mute: for how long, in event time; null: until unmute"),
+        Annotated[float, Meta(gt=0, le=MAX_MUTE_SECONDS)] | None,
+        Meta(description="of a mute: for how long, in event time; null: until unmute"),
     ] = None
     until: Annotated[
         Annotated[datetime, Meta(tz=True)] | int | float | None,
