@@ -22,6 +22,8 @@ MAX_REASON = 500
 MAX_MUTE_SECONDS = 366 * 86_400.0
 #: A command with the longest texts in escaped letters.
 MAX_BYTES = 16_384
+#: Why a record may hold no command.
+REASONS = (Reason.EMPTY, Reason.TOO_LARGE, Reason.NOT_JSON, Reason.INVALID, Reason.BAD_NAME, Reason.BAD_TIME)
 
 
 class Action(enum.StrEnum):

@@ -301,7 +301,7 @@ class Judge:
         """Those that are over for good, also in what they surged with: what is left of that is no new surge."""
         for scope, incident in list(self._incidents.items()):
             over = incident.resolved is not None and at >= incident.resolved + self._reopen_ms
-            if over and scope not in self._quelled and not any(overlap(scope, each) for each in self._hot):
+            if over and not any(overlap(scope, each) for each in self._hot):
                 del self._incidents[scope]
 
     def _unmute_lapsed(self, at: int) -> set[str]:

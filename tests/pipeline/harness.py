@@ -22,7 +22,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.structs import ConsumerRecord
 from prometheus_client.parser import text_string_to_metric_families
 
-from detectors import alert, counts, pipeline, surges
+from detectors import alert, command, counts, pipeline
 from detectors.rollup import ALL
 from detectors.series import Series
 from streams import child, kafka, settings, topics
@@ -419,7 +419,9 @@ async def all_decided(scene: Scene, through: int, alerted: Iterable[bytes], seco
     async def decided() -> bool:
         reached: dict[int, int] = {}
         for record in await read(scene, scene.topics.surges):
-            surge = surges.decode(record.value)
+            surge = command.decode_logged(record.value)
+            if isinstance(surge, command.Command):
+                continue
             reached[surge.partition] = max(reached.get(surge.partition, 0), surge.through)
         return (
             len(reached) == scene.settings.topics.partitions

@@ -5,9 +5,14 @@ from __future__ import annotations
 import pytest
 
 from detectors.alert import Alert, Kind, Resolution, Severity, State
+from detectors.cells import Cell
 from detectors.command import Action, Command
 from detectors.incident import IncidentRule
 from detectors.judge import Judge
+from detectors.series import Names, Series
+from detectors.surges import Recent, SurgeRow
+from detectors.verdict import Scope
+from detectors.word import still_quelled
 from tests.unit.test_judge import LAZIO_DARK, LAZIO_WHATSAPP, WHATSAPP_DOWN, Story, of, who
 
 SAID = 1_666_681_800_000
@@ -33,6 +38,25 @@ class Told(Story):
 
     def restart(self) -> None:
         self.judge = Judge.from_state(IncidentRule(), 1, self.judge.to_state())
+
+
+def a_cell(scope: Scope, beyond: int) -> Cell:
+    """A place with so many reports a minute beyond the usual."""
+    recent = Recent(60, SAID, [10 + beyond] * 20, [10.0] * 20, [4.0] * 20, [16.0] * 20)
+    row = SurgeRow(
+        series=Series("site", *scope),
+        names=Names(*scope),
+        evidence=9.0,
+        onset=SAID - 1_200_000,
+        start=SAID - 60_000,
+        closed=True,
+        observed=10 + beyond,
+        expected=10.0,
+        low=4.0,
+        high=16.0,
+        recent=recent,
+    )
+    return Cell(*scope).saw(row, SAID, None)
 
 
 # Acknowledged
@@ -199,6 +223,7 @@ def test_outage_that_doubles_after_it_was_resolved_by_hand_is_its_next_episode(
 
     assert before == []
     assert (again.id, again.episode, again.resolution, again.word) == (first.id, 2, None, None)
+    assert again.started_at == "2022-10-25T07:09:00Z"
     assert {part.parent for part in parts if part.id != first.id} <= {first.id}
     assert [page.episode for page in story.pages] == [1, 2]
 
@@ -274,6 +299,19 @@ def test_incident_that_ended_by_itself_is_over() -> None:
     alerts = story.minutes(20, {})
 
     assert (alerts[-1].state, alerts[-1].resolution) == (State.RESOLVED, Resolution.OVER)
+
+
+def test_what_doubled_takes_with_it_what_lies_within_it() -> None:
+    lazio, veneto = ("whatsapp", "lazio"), ("whatsapp", "veneto")
+    paces = {("whatsapp", "*"): 1.5, lazio: 1.0, ("*", "lazio"): 40.0, veneto: 0.5}
+
+    # Without cells nothing has a pace: at the least one has to double from, all of it is quiet.
+    assert still_quelled(paces, paces.keys(), {}) == paces
+    assert still_quelled(paces, {lazio}, {}) == {lazio: 1.0}
+    assert still_quelled(paces, paces.keys(), {("whatsapp", "*"): a_cell(("whatsapp", "*"), beyond=4)}) == {
+        ("*", "lazio"): 40.0
+    }
+    assert still_quelled(paces, paces.keys(), {lazio: a_cell(lazio, beyond=3)}) == paces
 
 
 # False alarms
