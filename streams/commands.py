@@ -12,6 +12,7 @@ import structlog
 
 from detectors.command import decode, encode_logged
 from detectors.report import Rejected
+from streams.console import safe, shortened
 from streams.health import Health
 from streams.metrics import Metrics
 from streams.outbox import Outbox
@@ -99,5 +100,5 @@ def _tell(strange: list[tuple[int, Rejected]]) -> None:
         first=offset,
         reason=why.reason.value,
         path=why.path,
-        detail=why.detail,
+        detail=shortened(safe(why.detail), 200),  # it may quote what was written
     )

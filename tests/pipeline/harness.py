@@ -225,6 +225,13 @@ async def send(scene: Scene, records: Iterable[Sent]) -> None:
         await _send(sender, scene.topics.reports, records)
 
 
+async def send_commands(scene: Scene, values: Iterable[bytes | None]) -> None:
+    """Send to `incident-commands`, in this order; confirmed when it returns."""
+    async with producer(scene) as sender:
+        for value in values:
+            await sender.send_and_wait(scene.topics.commands, value, key=b"any", partition=0)
+
+
 async def pour(scene: Scene, records: Feed, *, per_second: float) -> None:
     """Send as `send` does, but evenly over time."""
     began = time.monotonic()
