@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from msgspec.structs import replace
 
-from detectors.alert import Alert, Kind, Pager, Severity, State, millis, place
+from detectors.alert import Alert, Kind, Pager, Resolution, Severity, State, millis, place
 
 #: Folded names of a service and a region, or of a roll-up: what is judged together. See `detectors.alert.place`.
 Place = tuple[str, str]
@@ -15,7 +15,7 @@ class Episode(msgspec.Struct, frozen=True, gc=False):
     """An incident from open to resolved, as its latest alert tells of it; an incident that came back has several.
 
     number: 1, 2, 3 … within the incident. kind, service, region, parent: see Alert; place: folded as those of reports
-    are. paged: one of its alerts was a page, see `Pager`. Times in ms since 1970.
+    are. paged: one of its alerts was a page, see `Pager`. false_alarm: people said so. Times in ms since 1970.
     started: estimated onset. detected: its first alert. until: resolved, or, while it is open, what is known of.
     observed, expected, low, high, ratio, evidence, severity, warming, summary: see Alert.
     """
@@ -42,6 +42,7 @@ class Episode(msgspec.Struct, frozen=True, gc=False):
     evidence: float
     warming: bool
     summary: str
+    false_alarm: bool = False
 
 
 def episode(alert: Alert, paged: bool) -> Episode:
@@ -69,6 +70,7 @@ def episode(alert: Alert, paged: bool) -> Episode:
         evidence=alert.evidence,
         warming=alert.warming,
         summary=alert.summary,
+        false_alarm=alert.resolution is Resolution.FALSE_ALARM,
     )
 
 

@@ -472,6 +472,12 @@ known.csv begins with the line service,region,start,end; times are RFC 3339, reg
     "--labels", type=click.Path(path_type=Path), metavar="KNOWN.CSV", help="Known outages: say which were found."
 )
 @click.option(
+    "--commands",
+    type=click.Path(path_type=Path),
+    metavar="SAID.NDJSON",
+    help="What people said of its incidents, as on incident-commands: say how many pages were false alarms.",
+)
+@click.option(
     "--compare",
     type=click.Path(path_type=Path),
     metavar="OTHER.TOML",
@@ -479,7 +485,14 @@ known.csv begins with the line service,region,start,end; times are RFC 3339, reg
 )
 @json_option
 @settings_option
-def backtest(file: str, report: Path | None, labels: Path | None, compare: Path | None, json_output: bool) -> int:
+def backtest(
+    file: str,
+    report: Path | None,
+    labels: Path | None,
+    commands: Path | None,
+    compare: Path | None,
+    json_output: bool,
+) -> int:
     """Say which alerts the reports of a file would have raised; without Kafka."""
     from streams import backtest as verb
 
@@ -492,6 +505,7 @@ def backtest(file: str, report: Path | None, labels: Path | None, compare: Path 
         name="defaults" if ours.path is None else str(ours.path),
         report=report,
         labels_file=labels,
+        commands_file=commands,
         other=other,
     )
 
