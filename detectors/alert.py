@@ -57,6 +57,42 @@ Time = Annotated[
 ]
 
 
+class Resolution(enum.StrEnum):
+    """How an incident came to its end."""
+
+    OVER = "over"
+    BY_HAND = "by hand"
+    ACCEPTED = "accepted as the new level"
+    FALSE_ALARM = "false alarm"
+
+
+class Acknowledged(msgspec.Struct, frozen=True, kw_only=True):
+    """Somebody looks after it: no page for the rest of the episode. at: when that was said, by their clock."""
+
+    by: str
+    reason: str
+    at: Time
+
+
+class Muted(msgspec.Struct, frozen=True, kw_only=True):
+    """No page until then, or until it is taken back. by: a person, or `settings`. since, until: event times."""
+
+    by: str
+    reason: str
+    since: Time
+    until: Time | None = None
+
+
+class Word(msgspec.Struct, frozen=True, kw_only=True):
+    """What somebody said that led to a record: their command. at: when, by their clock."""
+
+    id: str
+    action: str
+    by: str
+    reason: str
+    at: Time
+
+
 class Course(msgspec.Struct, frozen=True, kw_only=True):
     """The last buckets of the series in trouble, oldest first, for a sparkline. -1 observed: missing."""
 
@@ -146,15 +182,6 @@ class Contacts(msgspec.Struct, frozen=True, kw_only=True):
     agents: Annotated[dict[str, str], Meta(description="sentence for agents by language")]
 
 
-class Muted(msgspec.Struct, frozen=True, kw_only=True):
-    """An incident that is told of, but calls nobody: by whom (a person, or `settings`), why, since and until when."""
-
-    by: str
-    reason: str
-    since: Time
-    until: Time | None = None
-
-
 class Alert(msgspec.Struct, frozen=True, kw_only=True):
     """One change of an incident."""
 
@@ -210,6 +237,11 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     contacts: Annotated[
         Contacts | None, Meta(description="what our contact centres have to do with it; null where they do not surge")
     ] = None
+    acknowledged: Annotated[
+        Acknowledged | None, Meta(description="who looks after it: it asks for no page in this episode")
+    ] = None
+    resolution: Annotated[Resolution | None, Meta(description="how it came to its end; null while it is open")] = None
+    word: Annotated[Word | None, Meta(description="the command that this record answers; null in all others")] = None
 
 
 class Spanning(Protocol):
@@ -286,12 +318,28 @@ def title(told: Spanning) -> str:
     return f"{what} {where}" if told.region is None else f"{what} in {where}"
 
 
+class Asking(Protocol):
+    """What may ask for a page: an alert, an incident."""
+
+    @property
+    def parent(self) -> str | None: ...
+    @property
+    def acknowledged(self) -> Acknowledged | None: ...
+    @property
+    def muted(self) -> Muted | None: ...
+
+
+def asks(told: Asking) -> bool:
+    """Whether it asks for a page if it is bad: no other incident explains it, and nobody said that it shall not."""
+    return told.parent is None and told.acknowledged is None and told.muted is None
+
+
 class Pager:
     """Which records of `alerts` are a page: what the alert budget counts.
 
     An episode pages once: at its first record that is an error or critical while it is open, unless another incident
-    explains it or it is muted. An info or a warning wakes nobody; one that grows to an error pages then, and so does
-    one that is muted no longer. An incident that was resolved and comes back pages anew.
+    explains it, or it is muted or acknowledged. An info or a warning wakes nobody; one that grows to an error pages
+    then, and so does one that is muted no longer. An incident that was resolved and comes back pages anew.
     """
 
     def __init__(self) -> None:
@@ -302,9 +350,7 @@ class Pager:
         if alert.state is State.RESOLVED:
             self._paged.pop(alert.id, None)
             return False
-        if alert.severity not in PAGING or alert.parent is not None or alert.muted is not None:
-            return False
-        if self._paged.get(alert.id) == alert.episode:
+        if not asks(alert) or alert.severity not in PAGING or self._paged.get(alert.id) == alert.episode:
             return False
         self._paged[alert.id] = alert.episode
         return True
@@ -370,14 +416,20 @@ def summary(alert: Alert, until_ms: int) -> str:
             return f"{name} is silent{again}: no report {since}, {missed} expected since then"
         silence = _span(resolved_ms - started_ms)
         back = _clock(resolved_ms, resolved_ms)
+        if alert.resolution in _BY_PEOPLE:
+            return f"{name}: {_BY_PEOPLE[alert.resolution]} at {back} UTC after {silence} of silence"
         return f"{name} is back at {back} UTC after {silence} of silence, {missed} reports expected in that time"
     counted = f"{_units(alert.observed, 'report')} in {_span(until_ms - started_ms)}, {_usual(alert.expected)}"
     if alert.expected >= _HARDLY_ANY:
         counted += f" ({_figure(alert.observed / alert.expected)} times)"
     if resolved_ms is not None:
-        return f"{name}: resolved at {_clock(resolved_ms, resolved_ms)} UTC after {counted}, {since}"
+        resolved = "resolved" if alert.resolution is None else _BY_PEOPLE.get(alert.resolution, "resolved")
+        return f"{name}: {resolved} at {_clock(resolved_ms, resolved_ms)} UTC after {counted}, {since}"
     return f"{name}{again}: {counted}, {since}"
 
+
+#: How people put an end to an incident, in its last line.
+_BY_PEOPLE = {Resolution.BY_HAND: "resolved by hand", Resolution.FALSE_ALARM: "called a false alarm"}
 
 #: Below it an expected count is put in words: a ratio of thousands would say nothing.
 _HARDLY_ANY = 0.05

@@ -33,17 +33,20 @@ class PageLog(msgspec.Struct, frozen=True, array_like=True):
 
     began: event time from which on pages would have been noticed, ms; 0 as long as there was nothing to judge.
     hours: hours since 1970 with pages, oldest first, and how many.
+    false: hours in which pages were called false alarms, likewise.
     """
 
     began: int = 0
     hours: tuple[tuple[int, int], ...] = ()
+    false: tuple[tuple[int, int], ...] = ()
 
     def paged(self, at: int) -> PageLog:
         """The log after a page at event time `at` (ms), the latest so far."""
-        hour = at // HOUR_MS
-        kept = {each: pages for each, pages in self.hours if each > hour - _ACHIEVED_HOURS}
-        kept[hour] = kept.get(hour, 0) + 1
-        return PageLog(self.began, tuple(kept.items()))
+        return PageLog(self.began, _counted(self.hours, at), self.false)
+
+    def false_alarm(self, at: int) -> PageLog:
+        """The log after somebody said at event time `at` (ms) that a page was a false alarm."""
+        return PageLog(self.began, self.hours, _counted(self.false, at))
 
     def per_week(self, now: int) -> float:
         """Pages a week in the four weeks before event time `now` (ms), or in the time seen where that is less.
@@ -53,8 +56,23 @@ class PageLog(msgspec.Struct, frozen=True, array_like=True):
         >>> PageLog(began=WEEK_MS).paged(2 * WEEK_MS).paged(2 * WEEK_MS).per_week(3 * WEEK_MS)
         1.0
         """
-        pages = sum(pages for hour, pages in self.hours if hour > now // HOUR_MS - _ACHIEVED_HOURS)
+        return self._per_week(self.hours, now)
+
+    def false_per_week(self, now: int) -> float:
+        """As `per_week`, of the pages that were called false alarms in that time."""
+        return self._per_week(self.false, now)
+
+    def _per_week(self, hours: Sequence[tuple[int, int]], now: int) -> float:
+        pages = sum(pages for hour, pages in hours if hour > now // HOUR_MS - _ACHIEVED_HOURS)
         return pages / min(max((now - self.began) / WEEK_MS, 1.0), ACHIEVED_WEEKS)
+
+
+def _counted(hours: Sequence[tuple[int, int]], at: int) -> tuple[tuple[int, int], ...]:
+    """The hours with one more at event time `at` (ms), the latest so far; those of the last weeks."""
+    hour = at // HOUR_MS
+    kept = {each: pages for each, pages in hours if each > hour - _ACHIEVED_HOURS}
+    kept[hour] = kept.get(hour, 0) + 1
+    return tuple(kept.items())
 
 
 class Verdict(enum.StrEnum):

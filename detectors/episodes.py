@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 from msgspec.structs import replace
 
-from detectors.alert import Alert, Kind, Pager, Severity, State, millis, place
+from detectors.alert import Alert, Kind, Pager, Resolution, Severity, State, millis, place
 
 #: Folded names of a service and a region, or of a roll-up: what is judged together. See `detectors.alert.place`.
 Place = tuple[str, str]
@@ -15,7 +15,7 @@ class Episode(msgspec.Struct, frozen=True, gc=False):
     """An incident from open to resolved, as its latest alert tells of it; an incident that came back has several.
 
     number: 1, 2, 3 … within the incident. kind, service, region, region_name, parent: see Alert; place: folded as those
-    of reports are. paged: one of its alerts was a page, see `Pager`. Times in ms since 1970.
+    of reports are. paged: one of its alerts was a page, see `Pager`. false_alarm: people said so. Times in ms.
     started: estimated onset. detected: its first alert. until: resolved, or, while it is open, what is known of.
     observed, expected, low, high, ratio, evidence, severity, warming, summary: see Alert.
     """
@@ -43,6 +43,7 @@ class Episode(msgspec.Struct, frozen=True, gc=False):
     warming: bool
     summary: str
     region_name: str | None = None
+    false_alarm: bool = False
 
 
 def episode(alert: Alert, paged: bool) -> Episode:
@@ -71,6 +72,7 @@ def episode(alert: Alert, paged: bool) -> Episode:
         warming=alert.warming,
         summary=alert.summary,
         region_name=alert.region_name,
+        false_alarm=alert.resolution is Resolution.FALSE_ALARM,
     )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from detectors.alert import Earlier, Part, six_digits
+from detectors.alert import Contacts, Earlier, Muted, Part, Word, six_digits
+from detectors.catalogue import About
 from detectors.cells import Cell, Feed, Sums
 from detectors.rollup import is_rollup
 from detectors.verdict import Scope, within
@@ -15,11 +16,19 @@ MOST_PARTS = 5
 
 
 class Beside(NamedTuple):
-    """What an alert tells of an incident beyond its own figures."""
+    """What an alert tells of an incident beyond its own figures.
+
+    regions, services: the top ones within it. about: what the catalogue knows of it. muted: by settings. word: what
+    somebody said that leads to this record.
+    """
 
     regions: list[Part]
     services: list[Part]
     earlier: list[Earlier]
+    contacts: Contacts | None
+    about: About
+    muted: Muted | None
+    word: Word | None
 
 
 def top_regions(scope: Scope, cells: Iterable[Cell], started: int) -> list[Part]:

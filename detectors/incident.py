@@ -12,11 +12,12 @@ from msgspec.structs import replace
 
 from detectors.alert import (
     FEED,
+    Acknowledged,
     Alert,
-    Contacts,
     Earlier,
     Kind,
     Muted,
+    Resolution,
     Severity,
     State,
     Verdict,
@@ -25,7 +26,6 @@ from detectors.alert import (
     summary,
     utc,
 )
-from detectors.catalogue import NOTHING_KNOWN, About
 from detectors.cells import Cell, Sums, strongest
 from detectors.explanation import Beside, top_problems, top_sources
 from detectors.rollup import ALL
@@ -182,6 +182,7 @@ class Incident(msgspec.Struct, frozen=True, array_like=True):
     parent: id of the incident that explains it. calm: since when the evidence is low; None while it is not.
     resolved: None while open. verdict: when it was last asked for. reasons: of its severity.
     stale: as it was told. contacts: extra ones that were told of, and whether it was told what they are about.
+    muted: by people, also while it is resolved.
     """
 
     id: str
@@ -204,6 +205,9 @@ class Incident(msgspec.Struct, frozen=True, array_like=True):
     reasons: tuple[str, ...] = ()
     stale: bool = False
     contacts: tuple[float, bool] | None = None
+    acknowledged: Acknowledged | None = None
+    muted: Muted | None = None
+    resolution: Resolution | None = None
 
     @property
     def breadth(self) -> int:
@@ -233,18 +237,8 @@ def shown(name: str) -> str | None:
     return None if name == ALL else name
 
 
-def tell(
-    incident: Incident,
-    cell: Cell,
-    state: State,
-    sums: Sums,
-    at: int,
-    beside: Beside,
-    contacts: Contacts | None = None,
-    about: About = NOTHING_KNOWN,
-    muted: Muted | None = None,
-) -> Alert:
-    """The record that tells of an incident at event time `at`. about: what the catalogue knows of it."""
+def tell(incident: Incident, cell: Cell, state: State, sums: Sums, at: int, beside: Beside) -> Alert:
+    """The record that tells of an incident at event time `at`."""
     part = [feed for feed in cell.feeds if feed.source in incident.sources]
     service, region = shown(incident.names.service), shown(incident.names.region)
     if incident.scope[0] == FEED:
@@ -260,12 +254,11 @@ def tell(
         region=region,
         severity=incident.severity,
         parent=incident.parent,
-        region_name=about.region_name,
-        owner=about.owner,
-        team=about.team,
-        minor=about.minor,
-        links=dict(about.links),
-        muted=muted,
+        region_name=beside.about.region_name,
+        owner=beside.about.owner,
+        team=beside.about.team,
+        minor=beside.about.minor,
+        links=dict(beside.about.links),
         started_at=utc(incident.started),
         detected_at=utc(incident.detected),
         updated_at=utc(at),
@@ -287,6 +280,10 @@ def tell(
         top_sources=top_sources(cell, incident.started),
         top_problems=top_problems(part, incident.started),
         earlier=beside.earlier,
-        contacts=contacts,
+        contacts=beside.contacts,
+        acknowledged=incident.acknowledged,
+        muted=incident.muted or beside.muted,
+        resolution=incident.resolution,
+        word=beside.word,
     )
     return bounded(replace(alert, summary=summary(alert, max((feed.until for feed in part), default=at))))

@@ -9,9 +9,25 @@ from typing import NamedTuple, Self
 import msgspec
 from msgspec.structs import replace
 
-from detectors.alert import FEED, PAGING, Alert, Contacts, Earlier, Muted, Part, Severity, State
+from detectors import word as words
+from detectors.alert import (
+    FEED,
+    PAGING,
+    Alert,
+    Contacts,
+    Earlier,
+    Muted,
+    Part,
+    Resolution,
+    Severity,
+    State,
+    Word,
+    asks,
+    millis,
+)
 from detectors.budget import PageLog
 from detectors.cells import BUCKETS, Cell, Sums
+from detectors.command import Command
 from detectors.explanation import Beside, top_regions, top_services
 from detectors.incident import Incident, IncidentRule, Weight, incident_id, kind_of, tell, weigh
 from detectors.ledger import Course, Key, Ledger
@@ -74,6 +90,8 @@ class JudgeState(msgspec.Struct, frozen=True):
     swept: int
     not_opened: int
     pages: PageLog
+    quelled: list[tuple[Scope, float]]
+    heeded: list[str]
 
 
 class _Version(msgspec.Struct, frozen=True):
@@ -125,6 +143,9 @@ class Judge:
         self._explained: set[Scope] = set()
         self._refused: set[Scope] = set()
         self._loud: set[Scope] = set()  # what stands out of the table, whatever its evidence
+        # What goes on after people ended its incident: it opens nothing. With its pace when they did.
+        self._quelled: dict[Scope, float] = {}
+        self._heeded: dict[str, None] = {}  # ids of the last commands, in their order
         # The calendar: event times at which something is to do, and the rows that belong to them.
         self._times: list[int] = []
         self._scheduled: set[int] = set()
@@ -151,6 +172,10 @@ class Judge:
     def pages_per_week(self) -> float:
         """Pages a week of event time lately; see `PageLog.per_week`."""
         return self.pages.per_week(self.through)
+
+    def false_per_week(self) -> float:
+        """Of these, those that people called false alarms; see `PageLog.false_per_week`."""
+        return self.pages.false_per_week(self.through)
 
     def apply(self, record: SurgeRecord) -> list[Alert]:
         """The alerts that this record makes due, in order. A record that was applied before is a replay: none.
@@ -185,6 +210,48 @@ class Judge:
             alerts.extend(self._judge(at))
         return alerts
 
+    def is_open(self, incident: str) -> bool:
+        """Whether an incident of this id is open."""
+        return self._named(incident) is not None
+
+    def heed(self, command: Command) -> list[Alert]:
+        """The records that a checked command leads to, in order: of the incident, and of what ends along with it.
+
+        It takes effect at the event time up to which everything is judged, so its place in the log decides. None where
+        no such incident is open, and where the command was heeded before.
+        """
+        if command.id in self._heeded:
+            return []
+        self._heeded[command.id] = None
+        if len(self._heeded) > words.REMEMBERED:
+            del self._heeded[next(iter(self._heeded))]
+        incident = self._named(command.incident)
+        if incident is None:
+            return []
+        at = self._at = self.through
+        self._looked_at = None
+        said: _Said = []
+        if (resolution := words.ENDS.get(command.action)) is None:
+            self._say(words.heed(incident, command, at), State.UPDATE, at, said, command.word)
+        else:
+            for each in words.family(incident, self._incidents.values()):
+                self._end(each, resolution, at, said, command.word)
+        return [alert for _, alert in said]
+
+    def _named(self, incident: str) -> Incident | None:
+        return next((each for each in self._incidents.values() if each.id == incident and each.resolved is None), None)
+
+    def _end(self, incident: Incident, resolution: Resolution, at: int, said: _Said, word: Word) -> None:
+        """People say that an incident is over. What is left of its evidence opens nothing."""
+        if incident.scope[0] == FEED:
+            self._quelled[incident.scope] = 0.0
+        else:
+            self._quelled |= words.quelled(incident.scope, self._hot, self._cells)
+            incident = replace(incident, calm=at)  # what comes from now on has to surge anew
+        if resolution is Resolution.FALSE_ALARM and incident.paged == incident.episode:
+            self.pages = self.pages.false_alarm(at)
+        self._say(replace(incident, resolved=at, resolution=resolution), State.RESOLVED, at, said, word)
+
     def _schedule(self, at: int) -> None:
         if at > self._at and at not in self._scheduled:
             self._scheduled.add(at)
@@ -200,7 +267,9 @@ class Judge:
         self._hear(held, at)
         self._looked_at = None
         evidence = self._evidence(at)
+        self._quelled = words.still_quelled(self._quelled, self._hot, self._cells)
         self._forget_incidents(at)
+        unmuted = self._unmute_lapsed(at)
         said: _Said = []
         self._look_at_feeds(held.silent, at, said)
         surging = sorted(scope for scope, nats in evidence.items() if nats >= self.rule.open_at)
@@ -220,7 +289,11 @@ class Judge:
         # The widest last: it goes on while those that it explains do.
         for scope in sorted(self._incidents, key=lambda each: (is_rollup(*each), each)):
             incident = self._incidents[scope]
-            if incident.resolved is None and incident.id not in told and scope[0] != FEED:
+            if incident.resolved is not None or incident.id in told:
+                continue
+            if incident.id in unmuted:
+                self._say(incident, State.UPDATE, at, said)
+            elif scope[0] != FEED:
                 self._follow(incident, evidence, at, said)
         # Parents first; otherwise in order of what they span.
         said.sort(key=lambda each: (each[0].parent is not None, each[0].scope, each[0].sequence))
@@ -268,6 +341,12 @@ class Judge:
             del self._history[next(iter(self._history))]  # the one that nothing was added to for longest
         self._history[incident.scope] = (incident.earlier(), *before)[:EARLIER]
 
+    def _unmute_lapsed(self, at: int) -> set[str]:
+        """Take back the mutes that are over; the ids of their incidents."""
+        over = {scope: each for scope, each in self._incidents.items() if words.lapsed(each.muted, at)}
+        self._incidents |= {scope: replace(each, muted=None) for scope, each in over.items()}
+        return {each.id for each in over.values()}
+
     def _sweep(self, at: int) -> None:
         """Forget cells that nobody told of lately."""
         if at < self._swept + FORGET_MS:
@@ -290,9 +369,14 @@ class Judge:
             if each.resolved is None and each.parent is None and scope[0] != FEED
         }
 
+    @property
+    def _quelled_causes(self) -> set[Scope]:
+        """What people ended and goes on: it explains what it did before."""
+        return {scope for scope in self._quelled if scope in self._incidents and scope[0] != FEED}
+
     def _explain(self, surging: list[Scope], evidence: dict[Scope, float], at: int, said: _Said) -> None:
         """Find the causes of all that surges; open incidents, or change what is open."""
-        roots = self._roots
+        roots = self._roots | self._quelled_causes
         latest = max(self._cells[scope].onset(at, self._silent) for scope in surging)
         begin = min(latest, at - LOOK_BACK_MS) if latest > at - LATEST_MS else at - LOOK_BACK_MS
         candidates = self._candidates(evidence) | {scope for scope in roots if scope in self._cells}
@@ -359,7 +443,7 @@ class Judge:
         # The widest first, so that parents are there.
         for cause in sorted(chosen, key=lambda each: (not is_rollup(*each), -evidence.get(each, 0.0), each)):
             own = self._incidents.get(cause)
-            if own is not None and own.resolved is None:
+            if cause in self._quelled or (own is not None and own.resolved is None):
                 continue
             needed = self.rule.open_at
             if any(overlap(scope, cause) for scope in surging):
@@ -385,6 +469,7 @@ class Judge:
     def _early(self, surging: list[Scope]) -> list[Scope]:
         """What surges in a bucket that is open, and is in no incident yet."""
         open_now = [each.scope for each in self._incidents.values() if each.resolved is None]
+        open_now += self._quelled_causes
         return [
             scope
             for scope in surging
@@ -486,6 +571,8 @@ class Judge:
             parents = [cause for cause in wide if cause != scope and within(scope, cause)]
             if parents and (own is not None or not is_rollup(*scope)):
                 parent = open_now[max(parents, key=lambda cause: (chosen.get(cause, 0.0), cause))].id
+                if own is None and scope in self._quelled:
+                    continue
                 if own is None and sum(each.parent == parent for each in open_now.values()) >= CHILDREN:
                     continue
                 if own is None:
@@ -513,14 +600,17 @@ class Judge:
             scope = FEED, silent.source
             old = self._incidents.get(scope)
             if old is None or old.resolved is not None:
-                if not silent.over:
+                if silent.over:
+                    self._quelled.pop(scope, None)
+                elif scope not in self._quelled:
                     names = Names(FEED, silent.source)
                     incident, state = self._episode(scope, names, silent.since, (silent.source,), at)
                     self._say(replace(incident, evidence=silent.evidence, excess=silent.missed), state, at, said)
                 continue
             incident = replace(old, excess=silent.missed, evidence=max(old.evidence, silent.evidence))
             if silent.over:
-                self._say(replace(incident, excess=old.excess, resolved=at), State.RESOLVED, at, said)
+                ended = replace(incident, excess=old.excess, resolved=at, resolution=Resolution.OVER)
+                self._say(ended, State.RESOLVED, at, said)
             elif (
                 at >= old.sent + self._update_ms
                 or self._feed_severity(incident) != old.severity
@@ -579,6 +669,7 @@ class Judge:
             evidence=0.0,
             sent=at,
             excess=0.0,
+            muted=old.muted if old else None,
         )
         return incident, State.UPDATE if old else State.OPEN
 
@@ -605,7 +696,7 @@ class Judge:
         sums = self._sums(incident)
         weight = self._weight(incident, sums)
         if calm is not None and at >= calm + self._close_after_ms and not self._waits(incident, calm, at):
-            self._say(replace(incident, resolved=at), State.RESOLVED, at, said)
+            self._say(replace(incident, resolved=at, resolution=Resolution.OVER), State.RESOLVED, at, said)
         elif (
             at >= incident.sent + self._update_ms
             or sums.observed - sums.expected >= 2 * max(incident.excess, DOUBLES_FROM)
@@ -669,14 +760,14 @@ class Judge:
     def _calls(self, incident: Incident, worse: Severity, at: int) -> bool:
         """Whether a record of an open incident is the episode's page now."""
         return (
-            incident.parent is None
+            asks(incident)
             and worse in PAGING
             and incident.paged != incident.episode
             and self._muted(incident, at) is None
         )
 
-    def _say(self, incident: Incident, state: State, at: int, said: _Said) -> None:
-        """Send the next record of an incident."""
+    def _say(self, incident: Incident, state: State, at: int, said: _Said, word: Word | None = None) -> None:
+        """Send the next record of an incident. word: what somebody said that leads to it."""
         sums = self._sums(incident)
         if self._looked_at is not None and incident.scope in self._looked_at[1]:
             table, chosen = self._looked_at
@@ -700,8 +791,7 @@ class Judge:
         if contacts is not None:
             incident = replace(incident, contacts=(contacts.extra, contacts.explained is not None))
             self._keep(incident)
-        about, muted = self._catalogue.about(incident.scope), self._muted(incident, at)
-        said.append((incident, tell(incident, cell, state, sums, at, self._beside(incident), contacts, about, muted)))
+        said.append((incident, tell(incident, cell, state, sums, at, self._beside(incident, contacts, word, at))))
 
     def _contacts(self, incident: Incident, sums: Sums) -> Contacts | None:
         """What our contact centres have to do with an incident."""
@@ -741,7 +831,7 @@ class Judge:
         extra, told = incident.contacts or (0.0, True)
         return contacts.extra >= 2 * max(extra, DOUBLES_FROM) or (contacts.explained is not None) != told
 
-    def _beside(self, incident: Incident) -> Beside:
+    def _beside(self, incident: Incident, contacts: Contacts | None, word: Word | None, at: int) -> Beside:
         """What else explains an incident to people."""
         scope, started = incident.scope, incident.started
         regions: list[Part] = []
@@ -750,7 +840,15 @@ class Judge:
             services = top_services(scope, self._cells.values(), started)
         elif is_rollup(*scope):
             regions = top_regions(scope, self._cells.values(), started)
-        return Beside(regions, services, list(self._history.get(scope, ())))
+        return Beside(
+            regions=regions,
+            services=services,
+            earlier=list(self._history.get(scope, ())),
+            contacts=contacts,
+            about=self._catalogue.about(scope),
+            muted=self._muted(incident, at),
+            word=word,
+        )
 
     def _keep(self, incident: Incident) -> None:
         self._incidents[incident.scope] = incident
@@ -760,6 +858,8 @@ class Judge:
         self._schedule(incident.sent + self._update_ms)
         for until in self._catalogue.mute_ends(incident.scope, kind_of(incident.scope)):
             self._schedule(until)
+        if incident.muted is not None and incident.muted.until is not None:
+            self._schedule(millis(incident.muted.until))
         if incident.calm is not None:
             self._schedule(incident.calm + self._close_after_ms)
             self._schedule(incident.calm + OUTLIVE_MS)
@@ -802,6 +902,8 @@ class Judge:
                 swept=self._swept,
                 not_opened=self.not_opened,
                 pages=self.pages,
+                quelled=sorted(self._quelled.items()),
+                heeded=list(self._heeded),
             )
         )
 
@@ -838,6 +940,8 @@ class Judge:
         judge._scheduled = set(saved.times)
         judge._times = list(saved.times)
         judge._at, judge._swept = saved.at, saved.swept
+        judge._quelled = dict(saved.quelled)
+        judge._heeded = dict.fromkeys(saved.heeded)
         return judge
 
 

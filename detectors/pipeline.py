@@ -9,8 +9,10 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from detectors import alert
+from detectors.command import Command
 from detectors.counts import BEGIN, ChunkCounts, NameCache, PartitionCounter, Position
 from detectors.detection import Detection
+from detectors.interjections import Interjections
 from detectors.judge import Judge
 from detectors.report import Reason
 from detectors.rules import Rules
@@ -147,10 +149,12 @@ class Replay:
 
 
 class Pipeline:
-    """Reports in, alerts out. replay: the stages before the judge."""
+    """Reports in, alerts out. replay: the stages before the judge; said: what people said at the time."""
 
-    def __init__(self, rules: Rules, detections: Detections | None = None) -> None:
+    def __init__(self, rules: Rules, detections: Detections | None = None, commands: Iterable[Command] = ()) -> None:
+        """commands: heeded when event time has come to the times at which they were said."""
         self.replay = Replay(rules, detections)
+        self.said = Interjections(commands)
         self._judge = Judge(rules.incidents, rules.partitions, rules.surroundings())
 
     @property
@@ -199,4 +203,4 @@ class Pipeline:
         return Learned(positions, detections, self._judge.to_state())
 
     def _alerts(self, surges: list[SurgeRecord]) -> list[bytes]:
-        return [alert.encode(each) for record in surges for each in self._judge.apply(record)]
+        return [alert.encode(each) for record in surges for each in self.said.apply(self._judge, record)]

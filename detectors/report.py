@@ -103,15 +103,20 @@ def time_ms(report: Report, record_ms: int) -> int | Rejected:
         if record_ms < 0:
             return Rejected(Reason.BAD_TIME, "$.time", "neither the report nor its record has a time")
         return record_ms
+    return moment_ms(time, "$.time")
+
+
+def moment_ms(time: datetime | float, path: str) -> int | Rejected:
+    """Milliseconds since 1970 of a time as people and programs write it. path: of the field that it stands in."""
     if isinstance(time, datetime):
         since = time - EPOCH  # timestamp() costs twice as much
         ms = since.days * 86_400_000 + since.seconds * 1000 + since.microseconds // 1000
     elif not -END_OF_TIME_MS < time < END_OF_TIME_MS:  # false for NaN, too
-        return Rejected(Reason.BAD_TIME, "$.time", f"{time!r} is no time between 1970 and 2200")
+        return Rejected(Reason.BAD_TIME, path, f"{time!r} is no time between 1970 and 2200")
     else:
         ms = round(time) if time >= MILLISECONDS_FROM else round(time * 1000)
     if not 0 <= ms < END_OF_TIME_MS:
-        return Rejected(Reason.BAD_TIME, "$.time", f"{time!s} is not between 1970 and 2200")
+        return Rejected(Reason.BAD_TIME, path, f"{time!s} is not between 1970 and 2200")
     return ms
 
 

@@ -20,6 +20,7 @@ from prometheus_client import CollectorRegistry
 from detectors.snapshot import Mismatch
 from streams import log as logs
 from streams import tail, topics
+from streams.commands import Commands
 from streams.detect import Detect
 from streams.fault import Fault
 from streams.health import Health
@@ -107,9 +108,10 @@ class App(faust.App):  # type: ignore[misc]
                 ("judge", 1, _JUDGE_ANEW),
             )
         }
-        self._stages: dict[str, Ingest | Detect | JudgeStage] = {
+        self._stages: dict[str, Ingest | Detect | Commands | JudgeStage] = {
             names.reports: Ingest(self, rules, names, states["ingest"], self.metrics, self.health),
             names.counts: Detect(self, rules, names, states["detect"], self.metrics, self.health),
+            names.commands: Commands(self, names, self.metrics, self.health),
             names.surges: JudgeStage(self, rules, names, states["judge"], self.metrics, self.health),
         }
 
@@ -117,7 +119,8 @@ class App(faust.App):  # type: ignore[misc]
         if settings.kafka.embedded:
             transport.true_ends = partial(end_offsets, settings)
         for name, stage in self._stages.items():
-            transport.opt_in(name, _Checked(self, name, stage))
+            # A topic of commands that was made anew is read from its begin: no state depends on it.
+            transport.opt_in(name, stage if isinstance(stage, Commands) else _Checked(self, name, stage))
             self.agent(self.topic(name, schema=Records()), name=f"groundswell.{type(stage).__name__}")(
                 self._reading(stage.handle)
             )

@@ -13,12 +13,13 @@ from pathlib import Path
 import msgspec
 
 from detectors import alert
+from detectors.command import Command
 from detectors.comparison import compare
 from detectors.episodes import History
 from detectors.excerpts import Recorder
 from detectors.pipeline import Pipeline
 from detectors.verification import Label, verify
-from streams import labels
+from streams import command_file, labels
 from streams.backtest_result import Result, Run
 from streams.console import err, out, safe
 from streams.fault import Fault
@@ -44,6 +45,7 @@ def run(
     name: str = "the settings",
     report: Path | None = None,
     labels_file: Path | None = None,
+    commands_file: Path | None = None,
     other: Variant | None = None,
 ) -> int:
     """Print the alerts as `tail` does, those of the workers to the byte, and on stderr what became of the rows. 0.
@@ -51,30 +53,33 @@ def run(
     Records take the wall clock of the run's start as their timestamp, as they do on being sent: it stands for the time
     of reports that name none, and times after it are rejected as being in the future.
 
-    labels_file: known outages; which were found follows the alerts. other: settings to compare with; the difference
-    follows, with json_output both as one last line. report: the page to write. name: where the settings come from.
-    FeedError, LabelError, and Fault where the page cannot be written; as far as possible before the file is read.
+    labels_file: known outages; which were found follows the alerts. commands_file: what people said at the time, heeded
+    at the event times that it bears; how many pages they called false alarms follows. other: settings to compare with;
+    the difference follows, with json_output all of it as one last line. report: the page to write. name: where the
+    settings come from. FeedError, LabelError, CommandFileError, and Fault where the page cannot be written; as far as
+    possible before the file is read.
     """
     stamp_ms = time.time_ns() // 1_000_000
 
     def tell(value: bytes) -> None:
         _print(value, json_output=json_output)
 
-    if labels_file is None and report is None and other is None:
+    if labels_file is None and report is None and other is None and commands_file is None:
         _play(settings, path, stamp_ms, tell, None)
         return 0
     # Who asks for the alerts alone need not wait for what makes pages.
     from streams import backtest_page, backtest_tables
 
     known = None if labels_file is None else labels.read(labels_file, settings.catalogued)
+    commands = None if commands_file is None else command_file.read(commands_file)
     if report is not None:
         backtest_page.check_writable(report)
     if other is not None and (str(path) == STDIN or (Path(path).exists() and not Path(path).is_file())):
         raise Fault("a pipe can be read only once", "A comparison reads the reports twice.", "Give a file.")
-    a = _Look(name, settings, known, pictures=report is not None).run(path, stamp_ms, tell)
+    a = _Look(name, settings, known, commands, pictures=report is not None).run(path, stamp_ms, tell)
     b = None
     if other is not None:
-        second = _Look(other.name, other.settings, known, pictures=report is not None)
+        second = _Look(other.name, other.settings, known, commands, pictures=report is not None)
         b = second.run(path, stamp_ms, lambda value: None)
     result = Result(
         file="standard input" if str(path) == STDIN else Path(path).name,
@@ -85,7 +90,7 @@ def run(
         verified_b=None if known is None or b is None else verify(known, b.episodes, seen=b.seen),
         matches=None if b is None else compare(a.episodes, b.episodes),
     )
-    if known is not None or b is not None:
+    if known is not None or b is not None or commands is not None:
         if json_output:
             print_json(backtest_tables.to_json(result))
         else:
@@ -99,9 +104,18 @@ def run(
 class _Look:
     """A run that is looked at: what is kept of it while it goes on."""
 
-    def __init__(self, name: str, settings: Settings, known: list[Label] | None, *, pictures: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        settings: Settings,
+        known: list[Label] | None,
+        commands: list[Command] | None,
+        *,
+        pictures: bool,
+    ) -> None:
         self._name = name
         self._settings = settings
+        self.commands = commands
         self._history = History()
         self._recorder = Recorder(known or ()) if pictures else None
         self._first: int | None = None
@@ -130,6 +144,7 @@ class _Look:
             records=self._history.records,
             episodes=self._history.episodes(pipeline.judged),
             recorder=self._recorder,
+            unheeded=None if self.commands is None else pipeline.said.unheeded,
         )
 
     def passed(self, records: list[Record], judged: int) -> None:
@@ -153,7 +168,7 @@ def _play(
         reading(path, rules, stamp_ms) as (feed, pieces),
         detections(rules, path, None if look is None else look.recorder) as where,
     ):
-        pipeline = Pipeline(rules, where)
+        pipeline = Pipeline(rules, where, () if look is None else look.commands or ())
         for records, values in play(pieces, pipeline, stamp_ms):
             alerts += len(values)
             for value in values:

@@ -154,11 +154,15 @@ def _rows_sentence(run: Run) -> str:
 
 def _facts(result: Result) -> list[Fact]:
     run = result.a
-    pages = sum(each.paged for each in run.episodes)
+    pages = run.pages
     facts = [
         Fact("Incidents", f"{len(run.episodes):,}", f"{len(run.episodes) / weeks(run):.1f} a week"),
         Fact("Would page", f"{pages:,}", "error or critical", "critical" if pages else ""),
     ]
+    if run.unheeded is not None:
+        budget = run.settings.incidents.alert_budget
+        told = f"{run.false_pages / weeks(run):.1f} a week, budget {budget:g}"
+        facts.append(Fact("Called false", f"{run.false_pages:,}", told))
     verified = result.verified
     if verified is not None:
         known = len(verified.found) + len(verified.missed)

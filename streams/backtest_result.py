@@ -40,7 +40,8 @@ class Run(msgspec.Struct, frozen=True, eq=False):
     """A file under some settings. name: where these come from, for people.
 
     read: rows; rejected: those not counted, by reason. seen: first and last event time of the rows, ms; None where no
-    row names one. records: alerts. recorder: the excerpts, where a page is to be made.
+    row names one. records: alerts. recorder: the excerpts, where a page is to be made. unheeded: commands that came to
+    nothing; None where none were given.
     """
 
     name: str
@@ -51,6 +52,17 @@ class Run(msgspec.Struct, frozen=True, eq=False):
     records: int
     episodes: list[Episode]
     recorder: Recorder | None
+    unheeded: int | None = None
+
+    @property
+    def pages(self) -> int:
+        """Episodes that paged."""
+        return sum(each.paged for each in self.episodes)
+
+    @property
+    def false_pages(self) -> int:
+        """Of these, those that people called false alarms."""
+        return sum(each.paged and each.false_alarm for each in self.episodes)
 
     @property
     def counted(self) -> int:
@@ -195,6 +207,19 @@ def share(part: int, whole: int) -> str:
 def weeks(run: Run) -> float:
     """How many weeks the run saw, at least one: a rate of less says nothing."""
     return max(1.0, (run.seen[1] - run.seen[0]) / 604_800_000) if run.seen else 1.0
+
+
+def pages_sentence(run: Run) -> str:
+    """Pages, and of them false alarms, beside what is bearable."""
+    span = weeks(run)
+    sentence = (
+        f"{number(run.pages, 'page')}, {run.pages / span:.1f} a week, {run.false_pages:,} of them called"
+        f" {'a false alarm' if run.false_pages == 1 else 'false alarms'}, {run.false_pages / span:.1f} a week;"
+        f" the budget is {run.settings.incidents.alert_budget:g} a week"
+    )
+    if run.unheeded:
+        sentence += f"; {number(run.unheeded, 'command')} came to nothing: no such incident was open then"
+    return sentence
 
 
 def found_sentence(run: Run, verified: Verification) -> str:

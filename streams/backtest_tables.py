@@ -22,9 +22,11 @@ from streams.backtest_result import (
     figure,
     found_by_one,
     found_sentence,
+    pages_sentence,
     sides,
     signed,
     span,
+    weeks,
 )
 from streams.console import out, safe, table
 
@@ -42,6 +44,11 @@ def print_result(result: Result) -> None:
         _print_verified(result.b, result.verified_b, "B: ")
     if result.b is not None and result.matches is not None:
         _print_compared(result, result.b, result.matches)
+    if result.a.unheeded is not None:
+        out.print()
+        out.print(f"{'' if result.b is None else 'A: '}{pages_sentence(result.a)}", soft_wrap=True)
+        if result.b is not None:
+            out.print(f"B: {pages_sentence(result.b)}", soft_wrap=True)
 
 
 def _print_verified(run: Run, verified: Verification, which: str) -> None:
@@ -132,8 +139,14 @@ def _change(before: str, after: str) -> str:
 
 
 def to_json(result: Result) -> bytes:
-    """One JSON object: `labels` and `labels_b` where there are labels, `comparison` where two were compared."""
+    """One JSON object: `labels` and `labels_b` where there are labels, `comparison` where two were compared.
+
+    `pages` and `pages_b` where there are commands.
+    """
     told: dict[str, Any] = {}
+    for name, run in (("pages", result.a), ("pages_b", result.b)):
+        if run is not None and run.unheeded is not None:
+            told[name] = _pages_object(run)
     if result.verified is not None:
         told["labels"] = _verified_object(result.verified)
     if result.verified_b is not None:
@@ -150,6 +163,17 @@ def to_json(result: Result) -> bytes:
             told["comparison"]["found_by_a_alone"] = [_label_object(each) for each in by_a]
             told["comparison"]["found_by_b_alone"] = [_label_object(each) for each in by_b]
     return _encode(told)
+
+
+def _pages_object(run: Run) -> dict[str, Any]:
+    return {
+        "pages": run.pages,
+        "pages_per_week": run.pages / weeks(run),
+        "false_alarms": run.false_pages,
+        "false_alarms_per_week": run.false_pages / weeks(run),
+        "alert_budget": run.settings.incidents.alert_budget,
+        "commands_unheeded": run.unheeded,
+    }
 
 
 def _verified_object(verified: Verification) -> dict[str, Any]:

@@ -69,6 +69,39 @@ class Minutes(click.ParamType):
         return both
 
 
+class Duration(click.ParamType):
+    """How long: `90s`, `30m`, `2h`, `1d`; in seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        unit = {"s": 1, "m": 60, "h": 3600, "d": 86_400}.get(str(value)[-1:])
+        try:
+            seconds = float(str(value)[:-1]) * (unit or 0)
+        except ValueError:
+            seconds = 0.0
+        if not 0 < seconds <= 366 * 86_400:
+            self.fail(f"{value!r} is no duration. Give 90s, 30m, 2h or 1d, a year at most.", param, ctx)
+        return seconds
+
+
+class Moment(click.ParamType):
+    """A time with its offset: `2022-10-25T09:00:00Z`; in ms since 1970."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        from datetime import datetime
+
+        try:
+            time = datetime.fromisoformat(str(value))
+        except ValueError:
+            self.fail(f"{value!r} is no time. Give it as 2022-10-25T09:00:00Z.", param, ctx)
+        if time.tzinfo is None:
+            self.fail(f"{value!r} does not say where. Give the offset: {value}Z for UTC.", param, ctx)
+        return round(time.timestamp() * 1000)
+
+
 def _version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
     if wanted and not ctx.resilient_parsing:
         from importlib import metadata
@@ -317,6 +350,118 @@ def tail(from_start: bool, follow: bool, json_output: bool) -> int:
     return verb.run(loaded().settings, json_output=json_output, follow=follow, from_start=from_start)
 
 
+@cli.group(
+    short_help="List incidents; acknowledge, mute or resolve one.",
+    epilog="""
+\b
+Examples:
+  groundswell incident list
+  groundswell incident ack 9e84 --reason "rolling back"     no page for it in this episode
+  groundswell incident mute 9e84 --for 2h                   no page for two hours, also if it comes back
+  groundswell incident false-alarm 9e84                     resolved, and counted against the alert budget
+\b
+ID may be cut to its first four characters or more. All but list wait for the record that says it was heeded.
+""",
+)
+def incident() -> None:
+    """Say what is to become of an incident. Who said it, when and why goes into its record."""
+
+
+@incident.command("list", short_help="The open incidents, the worst first.")
+@json_option
+@settings_option
+@kafka_option
+def incident_list(json_output: bool) -> int:
+    """Print the open incidents, the worst first."""
+    from streams import incident as verb
+
+    return verb.show(loaded().settings, json_output=json_output)
+
+
+def saying_options(command: _Command) -> _Command:
+    """What all commands for an incident take."""
+    options = (
+        click.argument("id_", metavar="ID"),
+        click.option("--by", metavar="NAME", help="Who says it; default: your login name."),
+        click.option("--reason", default="", metavar="TEXT", help="Why."),
+        click.option(
+            "--wait",
+            type=click.FloatRange(0.1, 3600),
+            default=10.0,
+            show_default=True,
+            metavar="SECONDS",
+            help="How long to wait for the worker's answer.",
+        ),
+        click.option("--no-wait", is_flag=True, help="Send it and be done."),
+        json_option,
+        settings_option,
+        kafka_option,
+    )
+    for option in reversed(options):  # as decorators, from the last to the first
+        command = option(command)
+    return command
+
+
+def _say(
+    action: str,
+    id_: str,
+    by: str | None,
+    reason: str,
+    wait: float,
+    no_wait: bool,
+    json_output: bool,
+    for_: float | None = None,
+    until: int | None = None,
+) -> int:
+    from detectors.command import Action
+    from streams import incident as verb
+
+    command = verb.made(Action(action), by=by, reason=reason, for_seconds=for_, until=until)
+    wait_seconds = None if no_wait else wait
+    return verb.say(loaded().settings, command, id_, wait_seconds=wait_seconds, json_output=json_output)
+
+
+@incident.command(short_help="Somebody looks after it: no page in this episode.")
+@saying_options
+def ack(**options: Any) -> int:
+    """Acknowledge an incident: it keeps updating, and asks for no page until it is over. If it comes back it pages."""
+    return _say("ack", **options)
+
+
+@incident.command(short_help="No page for it, also if it comes back.")
+@click.option(
+    "--for", "for_", type=Duration(), metavar="DURATION", help="For so long, 30m or 2h; default: until unmute."
+)
+@click.option("--until", type=Moment(), metavar="TIME", help="Until then, 2022-10-25T09:00:00Z.")
+@saying_options
+def mute(**options: Any) -> int:
+    """Mute an incident: it keeps updating, and asks for no page, also if it comes back."""
+    if options["for_"] is not None and options["until"] is not None:
+        raise click.UsageError("Give --for or --until, not both.")
+    return _say("mute", **options)
+
+
+@incident.command(short_help="Take a mute back.")
+@saying_options
+def unmute(**options: Any) -> int:
+    """Take a mute back. An incident that has grown to an error meanwhile pages now."""
+    return _say("unmute", **options)
+
+
+@incident.command(short_help="It is over.")
+@saying_options
+def resolve(**options: Any) -> int:
+    """Resolve an incident by hand, and what it explains. It opens again if it ends and comes back, or doubles."""
+    return _say("resolve", **options)
+
+
+@incident.command(short_help="It was none: resolve it, and count that.")
+@saying_options
+def false_alarm(**options: Any) -> int:
+    """Resolve an incident that was none. A page of it counts as a false one in metrics and backtests."""
+    return _say("false-alarm", **options)
+
+
 @cli.command(
     short_help="Which alerts a file would have raised, without Kafka.",
     epilog="""
@@ -343,6 +488,12 @@ known.csv begins with the line service,region,start,end; times are RFC 3339, reg
     "--labels", type=click.Path(path_type=Path), metavar="KNOWN.CSV", help="Known outages: say which were found."
 )
 @click.option(
+    "--commands",
+    type=click.Path(path_type=Path),
+    metavar="SAID.NDJSON",
+    help="What people said of its incidents, as on incident-commands: say how many pages were false alarms.",
+)
+@click.option(
     "--compare",
     type=click.Path(path_type=Path),
     metavar="OTHER.TOML",
@@ -350,7 +501,14 @@ known.csv begins with the line service,region,start,end; times are RFC 3339, reg
 )
 @json_option
 @settings_option
-def backtest(file: str, report: Path | None, labels: Path | None, compare: Path | None, json_output: bool) -> int:
+def backtest(
+    file: str,
+    report: Path | None,
+    labels: Path | None,
+    commands: Path | None,
+    compare: Path | None,
+    json_output: bool,
+) -> int:
     """Say which alerts the reports of a file would have raised; without Kafka."""
     from streams import backtest as verb
 
@@ -363,6 +521,7 @@ def backtest(file: str, report: Path | None, labels: Path | None, compare: Path 
         name="defaults" if ours.path is None else str(ours.path),
         report=report,
         labels_file=labels,
+        commands_file=commands,
         other=other,
     )
 
@@ -472,7 +631,7 @@ def topics(json_output: bool) -> int:
 
 
 @cli.command(
-    short_help="JSON Schema of reports or alerts.",
+    short_help="JSON Schema of reports, alerts or commands.",
     epilog="""
 \b
 Examples:
@@ -480,14 +639,19 @@ Examples:
   groundswell schema alerts | jq '."$defs".Alert.properties | keys'
 """,
 )
-@click.argument("topic", type=click.Choice(["reports", "alerts"]))
+@click.argument("topic", type=click.Choice(["reports", "alerts", "incident-commands"]))
 def schema(topic: str) -> int:
     """Print the JSON Schema of what is on a topic."""
     import json
 
     from streams import schema as verb
 
-    found = verb.reports_schema() if topic == "reports" else verb.alerts_schema()
+    schemas = {
+        "reports": verb.reports_schema,
+        "alerts": verb.alerts_schema,
+        "incident-commands": verb.commands_schema,
+    }
+    found = schemas[topic]()
     click.echo(json.dumps(found, indent=2, ensure_ascii=False))
     return 0
 

@@ -14,9 +14,9 @@ import msgspec
 import structlog
 
 from detectors.alert import Alert, Severity, State, encode, headers
+from detectors.command import Command, decode_logged
 from detectors.judge import Judge
 from detectors.rules import Rules
-from detectors.surges import decode
 from streams.health import Health
 from streams.metrics import Metrics
 from streams.outbox import Outbox
@@ -81,6 +81,7 @@ class JudgeStage:
             for severity in Severity:
                 self._metrics.open_incidents.labels(severity.value).set(0)
             self._metrics.alert_achieved.set(0)
+            self._metrics.alert_false.set(0)
 
     async def handle(self, _partition: int, records: Sequence[Any]) -> None:
         """Judge the surges of a fetch; returns when the alerts are with the broker."""
@@ -93,7 +94,7 @@ class JudgeStage:
                 if record.offset < self._upto:
                     continue
                 try:
-                    surges = decode(record.value)
+                    said = decode_logged(record.value)
                 except msgspec.MsgspecError as error:
                     log.error(
                         "a record on surges is not ours; keep others from writing there",
@@ -102,7 +103,7 @@ class JudgeStage:
                     )
                     self._upto = record.offset + 1
                     continue
-                for alert in judge.apply(surges):
+                for alert in _heed(judge, said) if isinstance(said, Command) else judge.apply(said):
                     await self._outbox.put(
                         self._topics.alerts, 0, encode(alert), key=alert.id.encode(), headers=headers(alert)
                     )
@@ -144,6 +145,7 @@ class JudgeStage:
         for severity, count in judge.open_by_severity().items():
             self._metrics.open_incidents.labels(severity.value).set(count)
         self._metrics.alert_achieved.set(judge.pages_per_week())
+        self._metrics.alert_false.set(judge.false_per_week())
 
     async def _save(self, judge: Judge) -> None:
         if self._kept == self._upto or self._judge is not judge:
@@ -168,3 +170,23 @@ class JudgeStage:
                 kept = {0: self._kept} if judge else {}
             self._health.lag(STAGE, lag, time())
             await self._app.consumer.commit_positions(self._topics.surges, kept)
+
+
+def _heed(judge: Judge, command: Command) -> list[Alert]:
+    """The alerts that a command leads to; the log has it either way."""
+    fields = {
+        "command": command.id,
+        "action": command.action.value,
+        "incident": command.incident,
+        "by": command.by,
+        "reason": command.reason,
+    }
+    known = judge.is_open(command.incident)
+    alerts = judge.heed(command)
+    if alerts:
+        log.info("command heeded", **fields)
+    elif known:
+        log.info("command repeated", **fields)
+    else:
+        log.warning("a command changed nothing: no such incident is open", **fields)
+    return alerts

@@ -23,6 +23,8 @@ from prometheus_client.registry import Collector
 from prometheus_client.utils import floatToGoString
 
 from detectors.alert import Severity, State
+from detectors.command import REASONS as COMMAND_REASONS
+from detectors.command import Action
 from detectors.report import Reason
 
 STAGES = ("ingest", "detect", "judge")
@@ -156,6 +158,28 @@ class Metrics:
             buckets=_LATENCY_SECONDS,
             registry=registry,
         )
+
+        self.alert_false = Gauge(
+            "groundswell_alert_false_pages_per_week",
+            "Of these, pages that people called false alarms; of the worker that judges, 0 at the others.",
+            registry=registry,
+        )
+        self.commands = Counter(
+            "groundswell_commands_total",
+            "Commands of people that were forwarded, by action.",
+            ["action"],
+            registry=registry,
+        )
+        for action in Action:
+            self.commands.labels(action.value)
+        self.commands_rejected = Counter(
+            "groundswell_commands_rejected_total",
+            "Records on incident-commands that hold no command, by reason; each has a warning in the log.",
+            ["reason"],
+            registry=registry,
+        )
+        for reason in COMMAND_REASONS:
+            self.commands_rejected.labels(reason.value)
 
         # State
         self.snapshots = Counter(

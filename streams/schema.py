@@ -13,7 +13,19 @@ from typing import Any
 
 import msgspec
 
-from detectors.alert import SCHEMA_VERSION, Alert, Course, Kind, Severity, State, encode
+from detectors.alert import (
+    SCHEMA_VERSION,
+    Acknowledged,
+    Alert,
+    Course,
+    Kind,
+    Resolution,
+    Severity,
+    State,
+    Word,
+    encode,
+)
+from detectors.command import Command
 from detectors.report import Reason, Report
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
@@ -83,8 +95,8 @@ ALERTS = (
         detected_at="2022-10-25T07:07:03Z",
         updated_at="2022-10-25T09:21:03Z",
         resolved_at="2022-10-25T09:21:03Z",
-        summary="WhatsApp everywhere: resolved at 09:21 UTC after 3,518 reports in 2 hours 17 minutes, 241 usual"
-        " (15 times), since 07:04 UTC",
+        summary="WhatsApp everywhere: resolved by hand at 09:21 UTC after 3,518 reports in 2 hours 17 minutes,"
+        " 241 usual (15 times), since 07:04 UTC",
         observed=3518,
         expected=241.0,
         expected_low=209.4,
@@ -93,6 +105,11 @@ ALERTS = (
         evidence=57.4,
         warming=False,
         course=None,
+        acknowledged=Acknowledged(by="maria", reason="calling their hotline", at="2022-10-25T07:11:20Z"),
+        resolution=Resolution.BY_HAND,
+        word=Word(
+            id="5f0c9e0e6f6a4d0a", action="resolve", by="maria", reason="they are back", at="2022-10-25T09:21:05Z"
+        ),
     ),
     Alert(
         id="2f4c66a1d0b3e957",
@@ -121,6 +138,26 @@ ALERTS = (
 )
 
 
+COMMANDS: tuple[dict[str, Any], ...] = (
+    {
+        "id": "8d6b3f52c1f94c8f",
+        "action": "ack",
+        "incident": "9e847e169e681493",
+        "by": "maria",
+        "reason": "calling their hotline",
+        "at": "2022-10-25T07:11:20Z",
+    },
+    {
+        "id": "ops-4711",
+        "action": "mute",
+        "incident": "9e847e169e681493",
+        "by": "joe",
+        "at": 1_666_681_920,
+        "for_seconds": 7200,
+    },
+)
+
+
 def reports_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of a record on `reports`. Unknown fields are allowed: they are ignored."""
     return _schema(Report, "urn:groundswell:schema:report:1", "A report", REPORTS)
@@ -132,10 +169,20 @@ def alerts_schema() -> dict[str, Any]:
     return _schema(Alert, f"urn:groundswell:schema:alert:{SCHEMA_VERSION}", "An alert", examples)
 
 
+def commands_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of a record on `incident-commands`. Unknown fields are allowed: they are ignored."""
+    return _schema(Command, "urn:groundswell:schema:command:1", "A command", COMMANDS)
+
+
 def asyncapi_schemas() -> dict[str, Any]:
     """The schemas that the messages of docs/asyncapi.yaml refer to, by name."""
     reason = {"description": "why a record was not counted", "enum": [reason.value for reason in Reason]}
-    return {"report": reports_schema(), "alert": alerts_schema(), "reason": reason}
+    return {
+        "report": reports_schema(),
+        "alert": alerts_schema(),
+        "command": commands_schema(),
+        "reason": reason,
+    }
 
 
 def _schema(struct: type[msgspec.Struct], urn: str, title: str, examples: Sequence[dict[str, Any]]) -> dict[str, Any]:

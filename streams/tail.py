@@ -13,7 +13,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from rich.text import Text
 
 from detectors import alert as alert_record
-from detectors.alert import Alert, Severity, State
+from detectors.alert import Alert, Severity, State, asks
 from streams.cluster import look
 from streams.console import err, out, safe
 from streams.fault import Fault
@@ -33,23 +33,35 @@ class TailError(Fault):
     """The alerts cannot be read."""
 
 
-async def alerts(settings: Settings, *, from_start: bool, follow: bool) -> AsyncGenerator[Alert, None]:
+async def alerts(
+    settings: Settings, *, from_start: bool, follow: bool, since: int | None = None
+) -> AsyncGenerator[Alert, None]:
     """The alerts on the topic, in its order.
 
-    from_start: begin with the oldest that is kept, else with the next one. follow: wait for more at the end, else stop.
+    from_start: begin with the oldest that is kept, else with the next one; since: with this offset instead. follow:
+    wait for more at the end, else stop.
     Records that hold no alert are left out. Raises Fault, and aiokafka's KafkaError.
     """
-    async for value in _values(settings, from_start=from_start, follow=follow):
+    async for value in _values(settings, from_start=from_start, follow=follow, since=since):
         found = _alert(value)
         if found is not None:
             yield found
 
 
-async def _values(settings: Settings, *, from_start: bool, follow: bool) -> AsyncGenerator[bytes, None]:
+async def next_offset(settings: Settings) -> int:
+    """The offset that the next alert will get. Raises as `alerts`."""
     topic = names(settings).alerts
-    await _check(settings, topic)
+    await check_topic(settings, topic)
     partition = TopicPartition(topic, 0)
-    end = (await end_offsets(settings, [partition]))[partition]
+    return (await end_offsets(settings, [partition]))[partition]
+
+
+async def _values(
+    settings: Settings, *, from_start: bool, follow: bool, since: int | None = None
+) -> AsyncGenerator[bytes, None]:
+    end = await next_offset(settings)
+    topic = names(settings).alerts
+    partition = TopicPartition(topic, 0)
     consumer = AIOKafkaConsumer(
         **client_options(settings), group_id=None, enable_auto_commit=False, auto_offset_reset="earliest"
     )
@@ -59,7 +71,7 @@ async def _values(settings: Settings, *, from_start: bool, follow: bool) -> Asyn
         if from_start:
             await consumer.seek_to_beginning(partition)
         else:
-            consumer.seek(partition, end)
+            consumer.seek(partition, end if since is None else since)
         silent_since = time.monotonic()
         while follow or await consumer.position(partition) < end:
             records = (await consumer.getmany(timeout_ms=WAIT_MS)).get(partition, [])
@@ -76,10 +88,11 @@ async def _values(settings: Settings, *, from_start: bool, follow: bool) -> Asyn
         await heed(consumer.stop())
 
 
-async def _check(settings: Settings, topic: str) -> None:
+async def check_topic(settings: Settings, topic: str) -> None:
+    """TailError where we see no such topic."""
     seen = await look(settings, [topic])
     if topic in seen.forbidden:
-        raise TailError(f"we may not read topic {topic}", hint="Ask for the rights to describe and read it.")
+        raise TailError(f"we may not see topic {topic}", hint="Ask for the rights to describe, read and write it.")
     if topic not in seen.topics:
         raise TailError(f"topic {topic} is missing", "A worker creates it when it starts.", "Run: groundswell topics")
 
@@ -121,8 +134,8 @@ def print_json(value: bytes) -> None:
 def line(alert: Alert) -> Text:
     """An alert for people, on one line: when it was decided, what it is, how bad, what happened."""
     resolved = alert.state is State.RESOLVED
-    # What another incident explains called nobody.
-    style = "green" if resolved else "dim" if alert.parent else _STYLES[alert.severity]
+    # What another incident explains, or people spoke for, calls nobody.
+    style = "green" if resolved else _STYLES[alert.severity] if asks(alert) else "dim"
     return Text.assemble(
         (safe(alert.updated_at), "dim"),
         "  ",
@@ -132,6 +145,18 @@ def line(alert: Alert) -> Text:
         "  ",
         (safe(alert.summary), "dim" if alert.parent else ""),
         ("  part of a wider incident" if alert.parent else "", "dim"),
+        *((f"  {each}", "dim") for each in spoken_for(alert)),
         no_wrap=True,
         overflow="ignore",
     )
+
+
+def spoken_for(alert: Alert) -> list[str]:
+    """Who wants no page for an incident, in words that are safe to show."""
+    told = []
+    if alert.acknowledged is not None:
+        told.append(f"acknowledged by {safe(alert.acknowledged.by)}")
+    if alert.muted is not None:
+        until = f" until {safe(alert.muted.until)}" if alert.muted.until is not None else ""
+        told.append(f"muted by {safe(alert.muted.by)}{until}")
+    return told

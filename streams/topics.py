@@ -52,6 +52,7 @@ class Topics(msgspec.Struct, frozen=True):
     counts: str
     surges: str
     alerts: str
+    commands: str
     ingest_state: str
     detect_state: str
     judge_state: str
@@ -113,6 +114,7 @@ def names(settings: Settings) -> Topics:
         counts=f"{prefix}report-counts",
         surges=f"{prefix}surges",
         alerts=f"{prefix}alerts",
+        commands=f"{prefix}incident-commands",
         # Faust names a table's changelog so.
         ingest_state=f"{app}-ingest-state-changelog",
         detect_state=f"{app}-detect-state-changelog",
@@ -137,6 +139,8 @@ def specs(settings: Settings) -> list[Spec]:
         Spec(name.surges, 1, "", _kept(topics.counts_days) | {"max.message.bytes": str(SURGES_BYTES)}),
         Spec(name.judge_state, 1, "", _COMPACTED_SOON),
         Spec(name.alerts, 1, "", alerts),
+        # One partition: what people say one after the other is heeded in this order.
+        Spec(name.commands, 1, "", _kept(topics.alerts_days)),
         Spec(name.layout, 1, "", {"cleanup.policy": "compact"}),
     ]
 

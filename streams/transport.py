@@ -226,6 +226,11 @@ class Consumer(driver.Consumer):  # type: ignore[misc]
             return None
         return offset
 
+    def committed(self, topic: str, partition: int) -> int:
+        """The offset that the group had committed when positions were last set; 0 if none."""
+        offset: int | None = self._committed_offset[TP(topic, partition)]
+        return offset if offset is not None and offset > 0 else 0
+
     async def commit_positions(self, topic: str, positions: Mapping[int, int]) -> None:
         """Tell the group that the records before these offsets are dealt with: for tools that show lag."""
         assigned = self.assignment()

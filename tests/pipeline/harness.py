@@ -22,7 +22,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.structs import ConsumerRecord
 from prometheus_client.parser import text_string_to_metric_families
 
-from detectors import alert, counts, pipeline, surges
+from detectors import alert, command, counts, pipeline
 from detectors.rollup import ALL
 from detectors.series import Series
 from streams import child, kafka, settings, topics
@@ -225,6 +225,13 @@ async def send(scene: Scene, records: Iterable[Sent]) -> None:
         await _send(sender, scene.topics.reports, records)
 
 
+async def send_commands(scene: Scene, values: Iterable[bytes | None]) -> None:
+    """Send to `incident-commands`, in this order; confirmed when it returns."""
+    async with producer(scene) as sender:
+        for value in values:
+            await sender.send_and_wait(scene.topics.commands, value, key=b"any", partition=0)
+
+
 async def pour(scene: Scene, records: Feed, *, per_second: float) -> None:
     """Send as `send` does, but evenly over time."""
     began = time.monotonic()
@@ -419,7 +426,9 @@ async def all_decided(scene: Scene, through: int, alerted: Iterable[bytes], seco
     async def decided() -> bool:
         reached: dict[int, int] = {}
         for record in await read(scene, scene.topics.surges):
-            surge = surges.decode(record.value)
+            surge = command.decode_logged(record.value)
+            if isinstance(surge, command.Command):
+                continue
             reached[surge.partition] = max(reached.get(surge.partition, 0), surge.through)
         return (
             len(reached) == scene.settings.topics.partitions

@@ -8,6 +8,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from detectors import alert as alerts_topic
 from detectors.alert import Alert, Pager, State, place
+from detectors.command import Action, Command
 from detectors.incident import IncidentRule
 from detectors.judge import Judge
 from detectors.series import Names, Series
@@ -32,6 +33,9 @@ USUAL, USUAL_WIDE = 5.0, 15.0
 # Short times, so that incidents open, end, outlive each other and come back within few ticks.
 RULE = IncidentRule(close_after_seconds=60, reopen_seconds=600, update_seconds=120)
 
+#: What changes an incident and ends none.
+SPOKEN_FOR = (Action.ACK, Action.MUTE, Action.UNMUTE)
+
 evidences = st.sampled_from([-1.0, 0.3, 0.7, 1.5, 2.5, 9.0, 40.0])
 counts = st.sampled_from([0, 3, 5, 9, 30, 200])
 sources = st.sampled_from(SOURCES)
@@ -50,6 +54,8 @@ class Judged(RuleBasedStateMachine):
         self.onsets: dict[tuple[str, Scope], int] = {}
         self.silent: dict[str, int] = {}
         self.last: dict[str, Alert] = {}
+        self.commands: list[Command] = []
+        self.false_alarms = 0
 
     # What is seen
 
@@ -120,6 +126,45 @@ class Judged(RuleBasedStateMachine):
         """Nothing is told for a while, though time goes on."""
         self._tell([], self.tick + 6 * minutes)
 
+    # What people say
+
+    @rule(action=st.sampled_from(list(Action)), number=st.integers(0, 50), minutes=st.sampled_from([None, 1, 4, 30]))
+    def somebody_says(self, action: Action, number: int, minutes: int | None) -> None:
+        """Of some incident, open or not, the latest most likely."""
+        ids = [*self.last, "nobody"]
+        command = Command(
+            id=f"c-{len(self.commands)}",
+            action=action,
+            incident=ids[-1 - min(number, len(ids) - 1)],
+            by="maria",
+            at=BEGIN,
+            for_seconds=minutes * 60 if minutes is not None and action is Action.MUTE else None,
+        )
+        self.commands.append(command)
+        before = self.last.get(command.incident)
+        is_open = before is not None and before.state is not State.RESOLVED
+        paged = {id for id, alert in self.last.items() if self.pager._paged.get(id) == alert.episode}
+        told = self._heed(command)
+        assert bool(told) == is_open
+        if is_open:
+            first, *parts = told
+            assert first.id == command.incident
+            assert {each.word for each in told} == {command.word}
+            assert {each.state for each in told} == {State.UPDATE if action in SPOKEN_FOR else State.RESOLVED}
+            assert (first.acknowledged is not None) >= (action is Action.ACK)
+            assert (first.muted is not None) >= (action is Action.MUTE)
+            assert not (first.muted is not None and action is Action.UNMUTE)
+            assert all(each.parent is not None for each in parts)
+        if action is Action.FALSE_ALARM:
+            self.false_alarms += sum(each.id in paged for each in told)
+
+    @precondition(lambda self: bool(self.commands))
+    @rule(back=st.integers(0, 20))
+    def worker_forwards_a_command_again(self, back: int) -> None:
+        before = self.judge.to_state()
+        assert self._heed(self.commands[-1 - min(back, len(self.commands) - 1)]) == []
+        assert self.judge.to_state() == before
+
     @rule()
     def restart(self) -> None:
         self.restored = Judge.from_state(RULE, 1, self.restored.to_state())
@@ -139,6 +184,7 @@ class Judged(RuleBasedStateMachine):
     @invariant()
     def judge_keeps_count_of_the_pages(self) -> None:
         assert sum(pages for _, pages in self.judge.pages.hours) == self.paged
+        assert sum(pages for _, pages in self.judge.pages.false) == self.false_alarms
 
     def _told(self, alert: Alert) -> None:
         before = self.last.get(alert.id)
@@ -154,9 +200,22 @@ class Judged(RuleBasedStateMachine):
             assert alert.parent != alert.id
         assert alert.started_at <= alert.detected_at <= alert.updated_at
         pages = self.pager.pages(alert)
-        assert not (pages and alert.parent is not None)
+        assert not (pages and (alert.parent or alert.acknowledged or alert.muted))
+        assert (alert.resolution is not None) == (alert.state is State.RESOLVED)
+        self._holds_what_was_said(before, alert)
         self.paged += pages
         self.last[alert.id] = alert
+
+    def _holds_what_was_said(self, before: Alert | None, alert: Alert) -> None:
+        """Only a new episode ends an acknowledgement; only its time, and a command, ends a mute."""
+        if before is None or alert.word is not None:
+            return
+        same = alert.episode == before.episode
+        assert alert.acknowledged == (before.acknowledged if same else None)
+        if before.muted is None or before.muted.until is None or before.muted.until > alert.updated_at:
+            assert alert.muted == before.muted
+        else:
+            assert alert.muted is None
 
     # How it is told
 
@@ -183,6 +242,13 @@ class Judged(RuleBasedStateMachine):
         ]
         for alert in alerts:
             self._told(alert)
+
+    def _heed(self, command: Command) -> list[Alert]:
+        alerts = self.judge.heed(command)
+        assert self.restored.heed(command) == alerts
+        for alert in alerts:
+            self._told(alert)
+        return alerts
 
     def _row(self, source: str, scope: Scope, evidence: float, observed: int, start: int, *, closed: bool) -> SurgeRow:
         if evidence <= 0:

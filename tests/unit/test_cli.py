@@ -19,7 +19,21 @@ from streams import cli, console
 from streams.fault import Fault
 from streams.settings import Loaded
 
-VERBS = ["demo", "worker", "broker", "send", "seed", "tail", "backtest", "why", "tune", "check", "topics", "schema"]
+VERBS = [
+    "demo",
+    "worker",
+    "broker",
+    "send",
+    "seed",
+    "tail",
+    "incident",
+    "backtest",
+    "why",
+    "tune",
+    "check",
+    "topics",
+    "schema",
+]
 SECRET = "canary-tulip-7"
 
 
@@ -110,6 +124,13 @@ def test_version_is_that_of_the_package(capsys):
         ["send"],
         ["send", "--speed", "fast", "x"],
         ["schema", "surges"],
+        ["incident", "ack"],
+        ["incident", "delete", "9e84"],
+        ["incident", "mute", "9e84", "--for", "long"],
+        ["incident", "mute", "9e84", "--for", "-1h"],
+        ["incident", "mute", "9e84", "--until", "2022-10-25T09:00:00"],
+        ["incident", "mute", "9e84", "--for", "1h", "--until", "2022-10-25T09:00:00Z"],
+        ["incident", "ack", "9e84", "--for", "1h"],
         ["tune"],
         ["why", "WhatsApp", "it"],
         ["tune", "--budget", "0", "x"],

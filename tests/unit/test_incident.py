@@ -120,7 +120,7 @@ def test_evidence_at_the_threshold_opens_an_incident_with_all_that_is_known():
         ),
         warming=True,
         course=None,
-        reasons=["57 a minute beyond the usual"],
+        reasons=["54 a minute beyond the usual"],
         top_sources=[Part(name="reports", share=1.0, usual=1.0)],
     )
 

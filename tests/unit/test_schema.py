@@ -17,6 +17,7 @@ import yaml
 from jsonschema import Draft202012Validator, FormatChecker
 
 from detectors import alert as alerts_topic
+from detectors import command
 from detectors.alert import State, headers, millis, summary
 from detectors.incident import IncidentRule
 from detectors.judge import Judge
@@ -24,7 +25,16 @@ from detectors.report import Reason, Rejected, decode
 from detectors.series import Names, Series
 from detectors.surges import Recent, SurgeRecord, SurgeRow, Tick
 from streams import dead_letter
-from streams.schema import ALERTS, REPORTS, alerts_schema, asyncapi_schemas, regenerate, reports_schema
+from streams.schema import (
+    ALERTS,
+    COMMANDS,
+    REPORTS,
+    alerts_schema,
+    asyncapi_schemas,
+    commands_schema,
+    regenerate,
+    reports_schema,
+)
 
 ASYNCAPI = Path(__file__).parents[2] / "docs" / "asyncapi.yaml"
 
@@ -44,7 +54,9 @@ def document() -> Any:
     return yaml.safe_load(ASYNCAPI.read_text(encoding="utf-8"))
 
 
-@pytest.mark.parametrize("schema", [reports_schema(), alerts_schema()], ids=["reports", "alerts"])
+@pytest.mark.parametrize(
+    "schema", [reports_schema(), alerts_schema(), commands_schema()], ids=["reports", "alerts", "commands"]
+)
 def test_schema_is_a_schema_with_a_name_and_examples_that_hold(schema):
     Draft202012Validator.check_schema(schema)
 
@@ -52,6 +64,11 @@ def test_schema_is_a_schema_with_a_name_and_examples_that_hold(schema):
     assert schema["$id"].startswith("urn:groundswell:schema:")
     assert "$ref" not in json.dumps(schema)
     assert [valid(schema, example) for example in schema["examples"]] == [True] * len(schema["examples"])
+
+
+@pytest.mark.parametrize("example", COMMANDS)
+def test_example_of_a_command_is_understood(example):
+    assert not isinstance(command.decode(json.dumps(example).encode()), Rejected)
 
 
 @pytest.mark.parametrize("example", REPORTS)
@@ -180,7 +197,7 @@ def test_asyncapi_channels_are_the_topics_and_every_reference_leads_somewhere():
             return own + [ref for value in node.values() for ref in references(value)]
         return [ref for item in node for ref in references(item)] if isinstance(node, list) else []
 
-    assert list(whole["channels"]) == ["reports", "reports-dead-letter", "alerts"]
+    assert list(whole["channels"]) == ["reports", "reports-dead-letter", "alerts", "incident-commands"]
     assert [channel["address"] for channel in whole["channels"].values()] == list(whole["channels"])
     for ref in references(whole):
         node = whole

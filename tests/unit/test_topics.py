@@ -59,6 +59,7 @@ def test_names_bear_the_prefix_and_state_the_group():
         "counts": "ops-report-counts",
         "surges": "ops-surges",
         "alerts": "ops-alerts",
+        "commands": "ops-incident-commands",
         "ingest_state": "ops-g-ingest-state-changelog",
         "detect_state": "ops-g-detect-state-changelog",
         "judge_state": "ops-g-judge-state-changelog",
@@ -88,6 +89,7 @@ async def test_missing_topics_are_created_with_their_partitions_and_cleanup(sett
         ("surges", 1, "delete"),
         ("groundswell-judge-state-changelog", 1, "compact"),
         ("alerts", 1, "compact,delete"),
+        ("incident-commands", 1, "delete"),
         ("groundswell-layout", 1, "compact"),
     ]
     assert {topic.state for topic in found} == {"created"}
@@ -119,7 +121,7 @@ async def test_verb_creates_whatever_topics_create_says(settings, capsys):
 
     shown = json.loads(capsys.readouterr().out)
     assert code == 0
-    assert [topic["state"] for topic in shown["topics"]] == ["created"] * 9
+    assert [topic["state"] for topic in shown["topics"]] == ["created"] * 10
 
 
 async def test_review_creates_nothing(settings):
