@@ -118,6 +118,12 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
     warming: Annotated[bool, Meta(description="the baseline is young: its interval is wide")]
     course: Annotated[Course | None, Meta(description="the last hour or so of the series")]
+    silenced: Annotated[
+        bool, Meta(description="it lies within planned maintenance: it pages nobody, however bad it is")
+    ] = False
+    maintenance: Annotated[str | None, Meta(description="title of that maintenance; null where it is not silenced")] = (
+        None
+    )
 
 
 class Spanning(Protocol):
@@ -171,7 +177,7 @@ class Pager:
     """Which records of `alerts` are a page: what the alert budget counts.
 
     An episode pages once: at its first record that is an error or critical while it is open, unless another incident
-    explains it. An info or a warning wakes nobody; one that grows to an error pages then. An incident that was resolved
+    explains it or it is silenced. An info or a warning wakes nobody; one that grows to an error pages then. An incident that was resolved
     and comes back pages anew.
     """
 
@@ -183,7 +189,9 @@ class Pager:
         if alert.state is State.RESOLVED:
             self._paged.pop(alert.id, None)
             return False
-        if alert.severity not in PAGING or alert.parent is not None or self._paged.get(alert.id) == alert.episode:
+        if alert.severity not in PAGING or alert.parent is not None or alert.silenced:
+            return False
+        if self._paged.get(alert.id) == alert.episode:
             return False
         self._paged[alert.id] = alert.episode
         return True
@@ -253,9 +261,10 @@ def summary(alert: Alert, until_ms: int) -> str:
     counted = f"{_units(alert.observed, 'report')} in {_span(until_ms - started_ms)}, {_usual(alert.expected)}"
     if alert.expected >= _HARDLY_ANY:
         counted += f" ({_figure(alert.observed / alert.expected)} times)"
+    planned = "" if alert.maintenance is None else f"; planned: {_one_line(alert.maintenance)}"
     if resolved_ms is not None:
-        return f"{name}: resolved at {_clock(resolved_ms, resolved_ms)} UTC after {counted}, {since}"
-    return f"{name}{again}: {counted}, {since}"
+        return f"{name}: resolved at {_clock(resolved_ms, resolved_ms)} UTC after {counted}, {since}{planned}"
+    return f"{name}{again}: {counted}, {since}{planned}"
 
 
 #: Below it an expected count is put in words: a ratio of thousands would say nothing.

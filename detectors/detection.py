@@ -25,7 +25,7 @@ STEP_BUCKETS = 60
 #: ... and event time.
 STEP_MS = 6 * HOUR_MS
 #: Of what `Detection.save` writes: another number for whatever today's `restore` could not go on from.
-STATE_VERSION = 3
+STATE_VERSION = 4
 #: Hours remembered before those that no watch needs any more are forgotten.
 _HOURS_KEPT = 2_000
 

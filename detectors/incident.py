@@ -130,7 +130,7 @@ class Incident(msgspec.Struct, frozen=True, array_like=True):
     sources: those that take part in the episode, sorted. evidence: the most that the episode had.
     sent, excess: when the last record was sent, and the reports beyond the usual that it told of.
     parent: id of the incident that explains it. calm: since when the evidence is low; None while it is not.
-    resolved: None while open. verdict: when it was last asked for.
+    resolved: None while open. verdict: when it was last asked for. maintenance: title of what silences it, else None.
     """
 
     id: str
@@ -150,6 +150,7 @@ class Incident(msgspec.Struct, frozen=True, array_like=True):
     calm: int | None = None
     resolved: int | None = None
     verdict: Verdict | None = None
+    maintenance: str | None = None
 
 
 def shown(name: str) -> str | None:
@@ -192,5 +193,7 @@ def tell(incident: Incident, cell: Cell, state: State, sums: Sums, at: int) -> A
         verdict=incident.verdict,
         warming=any(feed.warming for feed in part),
         course=strongest(part, at).course() if part else None,
+        silenced=incident.maintenance is not None,
+        maintenance=incident.maintenance,
     )
     return replace(alert, summary=summary(alert, max((feed.until for feed in part), default=at)))

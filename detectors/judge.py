@@ -13,6 +13,7 @@ from detectors.alert import FEED, PAGING, Alert, Severity, State
 from detectors.budget import PageLog
 from detectors.cells import BUCKETS, Cell, Sums
 from detectors.incident import Incident, IncidentRule, incident_id, severity, tell
+from detectors.maintenance import NOTHING, Maintenance
 from detectors.rollup import ALL, is_rollup
 from detectors.series import Names
 from detectors.silence import Silent
@@ -43,7 +44,7 @@ LATEST_MS = 60 * 60_000
 #: Cells that nobody told of for so long are forgotten, ms.
 FORGET_MS = 600_000
 
-STATE_VERSION = 3
+STATE_VERSION = 4
 _RANK = {severity: rank for rank, severity in enumerate(Severity)}
 
 
@@ -100,8 +101,9 @@ class Judge:
     pages: the records of the last weeks that page, by the definition of `Pager`.
     """
 
-    def __init__(self, rule: IncidentRule, partitions: int) -> None:
+    def __init__(self, rule: IncidentRule, partitions: int, maintenance: Maintenance = NOTHING) -> None:
         self.rule = rule
+        self._maintenance = maintenance
         self.not_opened = 0
         self.pages = PageLog()
         self._reached = [0] * partitions
@@ -579,6 +581,7 @@ class Judge:
             at >= incident.sent + self._update_ms
             or sums.observed - sums.expected >= 2 * max(incident.excess, DOUBLES_FROM)
             or _RANK[self._severity(incident, sums)] > _RANK[incident.severity]
+            or self._planned(incident, at) != incident.maintenance
         ):
             self._say(incident, State.UPDATE, at, said)
         else:
@@ -607,20 +610,41 @@ class Judge:
         return sums
 
     def _severity(self, incident: Incident, sums: Sums) -> Severity:
-        """It never drops within an episode."""
+        """It never drops within an episode, nor does it rise while the incident is silenced."""
         if incident.scope[0] == FEED:
             return self._feed_severity(incident)
+        if incident.maintenance is not None:
+            return incident.severity
         until = max((f.until for f in self._cells[incident.scope].feeds if f.source in incident.sources), default=0)
         seconds = (until - incident.started) / 1000
         now = severity(self.rule, observed=sums.observed, expected=sums.expected, seconds=seconds)
         return max(now, incident.severity, key=_RANK.__getitem__)
 
+    def _planned(self, incident: Incident, at: int) -> str | None:
+        """Title of the maintenance that silences an incident: its last bucket lies within, and nobody was called.
+
+        When the maintenance is over it is silenced until what came since shows a surge by itself.
+        """
+        if not self._maintenance or incident.scope[0] == FEED or incident.paged == incident.episode:
+            return None
+        feeds = [feed for feed in self._cells[incident.scope].feeds if feed.source in incident.sources]
+        if not feeds:
+            return incident.maintenance
+        last = max(feeds, key=lambda feed: (feed.until, feed.source))
+        title = self._maintenance.title(*incident.scope, last.start, last.until)
+        if title is None and incident.maintenance is not None:
+            since = (self._cells[scope].evidence(at, self._silent) for scope in self._hot if within(scope, incident.scope))
+            return None if max(since, default=0.0) >= self.rule.open_at else incident.maintenance
+        return title
+
     def _say(self, incident: Incident, state: State, at: int, said: _Said) -> None:
         """Send the next record of an incident."""
         sums = self._sums(incident)
+        incident = replace(incident, maintenance=self._planned(incident, at))
         worse = self._severity(incident, sums)
         if (
             state is not State.RESOLVED
+            and incident.maintenance is None
             and incident.parent is None
             and worse in PAGING
             and incident.paged != incident.episode
@@ -691,7 +715,9 @@ class Judge:
         )
 
     @classmethod
-    def from_state(cls, rule: IncidentRule, partitions: int, state: bytes) -> Self:
+    def from_state(
+        cls, rule: IncidentRule, partitions: int, state: bytes, maintenance: Maintenance = NOTHING
+    ) -> Self:
         """The judge that `to_state` described. ValueError where the data is no such state.
 
         Mismatch where it has another version or number of partitions.
@@ -706,7 +732,7 @@ class Judge:
                 f"the state was made for {len(saved.reached)} partitions of report-counts, "
                 f"the settings say {partitions}"
             )
-        judge = cls(rule, partitions)
+        judge = cls(rule, partitions, maintenance)
         judge.not_opened, judge.pages = saved.not_opened, saved.pages
         judge._reached = saved.reached
         judge._cells = {cell.scope: cell for cell in saved.cells}

@@ -143,7 +143,7 @@ class Pipeline:
 
     def __init__(self, rules: Rules, detections: Detections | None = None) -> None:
         self.replay = Replay(rules, detections)
-        self._judge = Judge(rules.incidents, rules.partitions)
+        self._judge = Judge(rules.incidents, rules.partitions, rules.maintenance())
 
     @property
     def counted(self) -> int:

@@ -7,6 +7,8 @@ from fnmatch import fnmatchcase
 import msgspec
 
 from detectors.incident import IncidentRule
+from detectors.local_time import by_region
+from detectors.maintenance import CalendarText, Maintenance, maintenance
 from detectors.river_models import DetectorChoice
 from detectors.series import Series
 from detectors.source import SourceRule
@@ -32,6 +34,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     clock_skew_seconds: how far a report's time may lie after its record's timestamp.
     series_limit: how many series are watched, over all partitions.
     detectors: the first whose pattern fits a service watches it; none: the default detector.
+    calendars: of planned maintenance. holidays: country or subdivision by region, see `public_holidays`.
     partitions, reports_partitions: of `report-counts` and of `reports`.
     """
 
@@ -43,12 +46,18 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     surge: SurgeRule = SurgeRule()
     incidents: IncidentRule = IncidentRule()
     detectors: tuple[DetectorChoice, ...] = ()
+    calendars: tuple[CalendarText, ...] = ()
+    holidays: dict[str, str] = {}
     partitions: int = 4
     reports_partitions: int = 4
 
     def source(self, name: str) -> SourceRule:
         """The rule of a source, by its folded name."""
         return self.sources.get(name, self.source_default)
+
+    def maintenance(self) -> Maintenance:
+        """The windows in which outages are planned."""
+        return maintenance(self.calendars, tuple(sorted(by_region(self.surge.time_zones).items())))
 
     def policy(self, series: Series) -> Policy:
         """The policy that a series is watched under."""

@@ -58,8 +58,9 @@ class JudgeStage:
                 return {}
             if self._judge is None:
                 incidents, partitions = self._rules.incidents, self._rules.partitions
-                kept = self._state.load(0, partial(Judge.from_state, incidents, partitions))
-                self._judge, self._upto = kept or (Judge(incidents, partitions), 0)
+                planned = self._rules.maintenance()
+                kept = self._state.load(0, partial(Judge.from_state, incidents, partitions, maintenance=planned))
+                self._judge, self._upto = kept or (Judge(incidents, partitions, planned), 0)
                 self._kept, self._refused = self._upto, self._judge.not_opened
                 log.info("partition taken up", stage=STAGE, partition=0, offset=self._upto)
                 self._tell(self._judge)

@@ -266,7 +266,7 @@ def test_state_of_another_version_is_no_damage(monkeypatch):
     state = Detection(ONE, 0).save()
     monkeypatch.undo()
 
-    with pytest.raises(Mismatch, match="is of version 7, this program goes on from version 3"):
+    with pytest.raises(Mismatch, match="is of version 7, this program goes on from version 4"):
         Detection.restore(ONE, 0, state)
 
 

@@ -629,7 +629,7 @@ def test_state_of_another_version_is_no_damage(monkeypatch):
     state = Judge(IncidentRule(), 1).to_state()
     monkeypatch.undo()
 
-    with pytest.raises(Mismatch, match="is of version 7, this program goes on from version 3"):
+    with pytest.raises(Mismatch, match="is of version 7, this program goes on from version 4"):
         Judge.from_state(IncidentRule(), 1, state)
 
 
