@@ -177,8 +177,8 @@ class Pager:
     """Which records of `alerts` are a page: what the alert budget counts.
 
     An episode pages once: at its first record that is an error or critical while it is open, unless another incident
-    explains it or it is silenced. An info or a warning wakes nobody; one that grows to an error pages then. An incident that was resolved
-    and comes back pages anew.
+    explains it or it is silenced. An info or a warning wakes nobody; one that grows to an error pages then. An incident
+    that was resolved and comes back pages anew.
     """
 
     def __init__(self) -> None:

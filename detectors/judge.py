@@ -633,8 +633,9 @@ class Judge:
         last = max(feeds, key=lambda feed: (feed.until, feed.source))
         title = self._maintenance.title(*incident.scope, last.start, last.until)
         if title is None and incident.maintenance is not None:
-            since = (self._cells[scope].evidence(at, self._silent) for scope in self._hot if within(scope, incident.scope))
-            return None if max(since, default=0.0) >= self.rule.open_at else incident.maintenance
+            inside = [self._cells[scope] for scope in self._hot if within(scope, incident.scope)]
+            since = max((cell.evidence(at, self._silent) for cell in inside), default=0.0)
+            return None if since >= self.rule.open_at else incident.maintenance
         return title
 
     def _say(self, incident: Incident, state: State, at: int, said: _Said) -> None:
@@ -715,9 +716,7 @@ class Judge:
         )
 
     @classmethod
-    def from_state(
-        cls, rule: IncidentRule, partitions: int, state: bytes, maintenance: Maintenance = NOTHING
-    ) -> Self:
+    def from_state(cls, rule: IncidentRule, partitions: int, state: bytes, maintenance: Maintenance = NOTHING) -> Self:
         """The judge that `to_state` described. ValueError where the data is no such state.
 
         Mismatch where it has another version or number of partitions.

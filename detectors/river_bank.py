@@ -224,9 +224,7 @@ def _season(start: int) -> dict[str, float]:
 Bank = SurgeBank | RiverBank
 
 
-def make_bank(
-    choice: DetectorChoice, rule: SurgeRule, bucket_seconds: int, holidays: Mapping[str, str] = {}
-) -> Bank:
+def make_bank(choice: DetectorChoice, rule: SurgeRule, bucket_seconds: int, holidays: Mapping[str, str] = {}) -> Bank:
     """An empty bank of the chosen detector. holidays: country by region, for the detector that knows days."""
     if choice.name == "surge":
         return SurgeBank(rule, bucket_seconds, holidays)

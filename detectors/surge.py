@@ -218,7 +218,8 @@ class SurgeBank:
             nats = c[lead, row - rows.start].astype(np.float64)
             began = self._onset[lead, row] * np.int64(self._bucket_ms)
             since = np.where(self._cusum[lead, row] > 0.0, began, start)
-            parts.append(_Part(nats, p.mean * fraction, self._baseline.size_told(p, rows), np.where(nats > 0.0, since, 0)))
+            size = self._baseline.size_told(p, rows)
+            parts.append(_Part(nats, p.mean * fraction, size, np.where(nats > 0.0, since, 0)))
         return self._scores(_joined(parts), self._warming(), None, learn=False)
 
     def skip(self, start: int, until: int) -> None:

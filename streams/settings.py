@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from detectors import report
+from detectors import maintenance, report
 from detectors.incident import IncidentRule
+from detectors.maintenance import CalendarText
 from detectors.river_models import DetectorChoice
 from detectors.source import SourceRule
 from detectors.surge import SurgeRule
@@ -154,6 +155,37 @@ class SeriesSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 100_000
 
 
+class PlannedSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known beforehand: maintenance, and public holidays.
+
+    ValueError for a country that does not exist.
+    """
+
+    maintenance: Annotated[
+        tuple[Path, ...],
+        Meta(
+            max_length=100,
+            description="iCalendar files with maintenance: CATEGORIES are its services (names or patterns, none: all),"
+            " LOCATION its region (none: everywhere); incidents within are told, but silenced",
+        ),
+    ] = ()
+    holidays: Annotated[
+        dict[str, str],
+        Meta(
+            max_length=10_000,
+            description="country or subdivision (ISO 3166) by region, for all within it too, whose public holidays are"
+            ' heeded: `{ it = "IT", "de/by" = "DE-BY" }`; "" is for all other regions',
+        ),
+    ] = {}
+
+    def __post_init__(self) -> None:
+        if self.holidays:
+            from detectors.public_holidays import check
+
+            for code in sorted(set(self.holidays.values())):
+                check(code)
+
+
 class StateSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How the workers keep what they learned."""
 
@@ -189,7 +221,10 @@ class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """Every setting. Sources are named by their folded names; a source that is not named follows `source_default`."""
+    """Every setting. Sources are named by their folded names; a source that is not named follows `source_default`.
+
+    calendars: what the files of planned.maintenance hold.
+    """
 
     kafka: KafkaSettings = KafkaSettings()
     topics: TopicSettings = TopicSettings()
@@ -200,6 +235,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     surge: SurgeRule = SurgeRule()
     incidents: IncidentRule = IncidentRule()
     detectors: tuple[DetectorChoice, ...] = ()
+    planned: PlannedSettings = PlannedSettings()
+    calendars: tuple[CalendarText, ...] = ()
     state: StateSettings = StateSettings()
     web: WebSettings = WebSettings()
     log: LogSettings = LogSettings()
@@ -217,6 +254,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             surge=self.surge,
             incidents=self.incidents,
             detectors=self.detectors,
+            calendars=self.calendars,
+            holidays=self.planned.holidays,
             partitions=self.topics.partitions,
             reports_partitions=self.topics.reports_partitions,
         )
@@ -231,6 +270,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "series": SeriesSettings,
     "surge": SurgeRule,
     "incidents": IncidentRule,
+    "planned": PlannedSettings,
     "state": StateSettings,
     "web": WebSettings,
     "log": LogSettings,
@@ -299,6 +339,7 @@ def load(path: Path | None = None, *, env: Mapping[str, str], flags: Mapping[str
         **sections,
         sources=_sources(written, sections["source_default"], origins),
         detectors=_detectors(written.get("detectors"), origins),
+        calendars=tuple(_calendar(path, written) for path in sections["planned"].maintenance),
     )
     _check_together(settings, written)
     return Loaded(settings, origins, file)
@@ -362,6 +403,8 @@ def _from_file(path: Path) -> dict[str, _Written]:
 
 def _beside(file: Path, value: Any) -> Any:
     """A path in the settings file is relative to that file."""
+    if isinstance(value, list):
+        return [_beside(file, each) for each in value]
     return str(file.parent / value) if isinstance(value, str) and value else value
 
 
@@ -514,6 +557,29 @@ def _detectors(given: _Written | None, origins: dict[str, str]) -> tuple[Detecto
         except msgspec.ValidationError as error:
             raise SettingsError(f"[[detectors]] number {number} in {given.origin}: {error}") from None
     return tuple(choices)
+
+
+def _calendar(path: Path, written: Mapping[str, _Written]) -> CalendarText:
+    """What an iCalendar file of planned.maintenance holds."""
+    given = written["planned.maintenance"]
+    try:
+        with path.open("rb") as file:
+            raw = file.read(maintenance.MAX_BYTES + 1)
+        text = raw.decode("utf-8-sig")
+        maintenance.check(text)
+    except OSError as error:
+        raise SettingsError(
+            f"calendar {path} of {given.title}{given.place} cannot be read",
+            _as_sentence(error.strerror or str(error)),
+            "Give the path of an iCalendar file.",
+        ) from None
+    except ValueError as error:
+        raise SettingsError(
+            f"calendar {path} of {given.title}{given.place} cannot be used",
+            _as_sentence(str(error)),
+            "Put it right, or drop it from the list.",
+        ) from None
+    return CalendarText(str(path), text)
 
 
 def _check_together(settings: Settings, written: Mapping[str, _Written]) -> None:
