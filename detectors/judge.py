@@ -631,7 +631,8 @@ class Judge:
         if not feeds:
             return incident.maintenance
         last = max(feeds, key=lambda feed: (feed.until, feed.source))
-        title = self._maintenance.title(*incident.scope, last.start, last.until)
+        parts = (scope for scope in self._cells if not is_rollup(*scope) and within(scope, incident.scope))
+        title = self._maintenance.title(*incident.scope, last.start, last.until, parts)
         if title is None and incident.maintenance is not None:
             inside = [self._cells[scope] for scope in self._hot if within(scope, incident.scope)]
             since = max((cell.evidence(at, self._silent) for cell in inside), default=0.0)

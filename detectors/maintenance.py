@@ -7,7 +7,7 @@ days and times without a zone are those of the region's time zone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -19,7 +19,7 @@ import numpy as np
 from detectors.arrays import Flags
 from detectors.local_time import DAY_MS, UTC_NAME, zone, zone_of
 from detectors.report import clean, fold
-from detectors.rollup import ALL
+from detectors.rollup import ALL, holds, is_rollup
 from detectors.series import Series
 
 if TYPE_CHECKING:
@@ -99,9 +99,23 @@ class Maintenance:
         }
         return sorted(found)
 
-    def title(self, service: str, region: str, begin: int, end: int) -> str | None:
-        """The title of the first window that covers a series or roll-up in some of that time; None without one."""
-        return next((each.title for each in self.during(begin, end) if each.covers(service, region)), None)
+    def title(
+        self, service: str, region: str, begin: int, end: int, parts: Iterable[tuple[str, str]] = ()
+    ) -> str | None:
+        """The title of the first window that covers a series or roll-up in some of that time; None without one.
+
+        parts: services and regions that make up a roll-up, as far as they are known: if windows cover each of them,
+        they cover it.
+        """
+        windows = self.during(begin, end)
+        if not windows:
+            return None
+        whole = next((each.title for each in windows if each.covers(service, region)), None)
+        if whole is not None:
+            return whole
+        covering = [next((each for each in windows if each.covers(*part)), None) for part in parts]
+        found = [each for each in covering if each is not None]
+        return min(found).title if found and len(found) == len(covering) else None
 
     def _on(self, day: int) -> tuple[Window, ...]:
         if day not in self._days:
@@ -139,12 +153,16 @@ def maintenance(calendars: tuple[CalendarText, ...], zones: tuple[tuple[str, str
 
 
 class PlannedRows:
-    """Which rows of a bank lie within windows."""
+    """Which rows of a bank lie within windows.
+
+    A roll-up of a service does where all its series do. One over all services has parts in other banks: it takes a
+    window for all services.
+    """
 
     def __init__(self, planned: Maintenance) -> None:
         self._planned = planned
         self._series: list[Series] = []
-        self._within: dict[Window, list[bool]] = {}  # of the windows that were met last
+        self._known: tuple[list[Window], int, Flags] = ([], 0, np.zeros(0, np.bool_))
 
     def add(self, series: Sequence[Series]) -> None:
         """Appends rows."""
@@ -153,12 +171,26 @@ class PlannedRows:
     def during(self, begin: int, end: int) -> Flags | None:
         """The rows that a window covers in some of the time from `begin` to `end` (ms); None without any."""
         windows = self._planned.during(begin, end)
-        self._within = {each: self._within.get(each, []) for each in windows}
-        rows = np.zeros(len(self._series), np.bool_)
-        for window, flags in self._within.items():
-            flags.extend(window.covers(one.service, one.region) for one in self._series[len(flags) :])
-            rows |= np.array(flags, np.bool_)
+        if not windows:
+            return None
+        if self._known[:2] != (windows, len(self._series)):
+            self._known = windows, len(self._series), self._covered(windows)
+        rows = self._known[2]
         return rows if rows.any() else None
+
+    def _covered(self, windows: Sequence[Window]) -> Flags:
+        rows = [any(window.covers(one.service, one.region) for window in windows) for one in self._series]
+        parts: dict[tuple[str, str], list[tuple[str, bool]]] = {}
+        for one, covered in zip(self._series, rows, strict=True):
+            if not is_rollup(one.service, one.region):
+                parts.setdefault((one.source, one.service), []).append((one.region, covered))
+        for row, one in enumerate(self._series):
+            if not rows[row] and is_rollup(one.service, one.region):
+                mine = [
+                    covered for region, covered in parts.get((one.source, one.service), ()) if holds(one.region, region)
+                ]
+                rows[row] = bool(mine) and all(mine)
+        return np.array(rows, np.bool_)
 
 
 # ---- reading
