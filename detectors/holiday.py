@@ -18,8 +18,9 @@ from detectors.series import Series
 
 #: One day in 150.
 PRIOR: Final = -5.0
-#: A public holiday that is no weekend.
-PRIOR_PUBLIC: Final = 1.0
+#: A public holiday that is no weekend: as likely as not. More hardly helps where it is one, as the counts tell soon,
+#: and gives false alarms where people go to work all the same.
+PRIOR_PUBLIC: Final = 0.0
 MOST: Final = 8.0
 #: Series are not independent, nor are the minutes of one: their evidence counts for so little of what it would.
 TEMPER: Final = 0.05

@@ -87,6 +87,9 @@ class RiverBank:
     def _ask(self, row: int, features: Mapping[str, float], learns: bool) -> float | None:
         """How surprising a bucket is to the model, which then learns it, if it may; None while it cannot tell."""
         kind, model = self._kind, self._models[row]
+        if not learns:
+            # Some learn when they are asked (PredictiveAnomalyDetection): it is a copy that is.
+            model = unpickle(pickle.dumps(model, protocol=5), kind, type(model))
         learned = int(self._marks[2, row])
         self._marks[2, row] += learns
         x = {name: features[name] for name in kind.features}

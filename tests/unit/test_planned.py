@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 
 from detectors import alert
 from detectors.alert import Alert, Pager, Severity, State
+from detectors.counts import NameCache, PartitionCounter
+from detectors.detection import Detection
+from detectors.judge import Judge
 from detectors.maintenance import CalendarText
-from detectors.pipeline import Here, Pipeline
+from detectors.pipeline import Here, Learned, Pipeline, PlainRecord
 from detectors.river_bank import Bank
 from detectors.rules import Rules
 from detectors.series import Series
@@ -94,6 +97,25 @@ def run(calendars: tuple[CalendarText, ...], surge: range, region: str | None = 
     return tuple(told), last.bank
 
 
+def go_on(learned: Learned, rules: Rules, minutes: Sequence[tuple[list[bytes], list[int]]]) -> list[Alert]:
+    """The alerts of stages that start from what was learned."""
+    counter = PartitionCounter(NameCache(rules), 0, learned.ingest[0])
+    detection = Detection.restore(rules, 0, learned.detect[0])
+    judge = Judge.from_state(rules.incidents, 1, learned.judge, rules.maintenance())
+    told: list[Alert] = []
+    for values, stamps in minutes:
+        pairs = zip(values, stamps, strict=True)
+        records = [PlainRecord(counter.upto + place, at, value) for place, (value, at) in enumerate(pairs)]
+        done = 0
+        while done < len(records):
+            done, _ = counter.read(records, done)
+            for record in detection.take(counter.messages()[0]):
+                told += judge.apply(record)
+            if counter.full:
+                counter.seal()
+    return told
+
+
 def pages(alerts: Sequence[Alert]) -> list[Alert]:
     pager = Pager()
     return [each for each in alerts if pager.pages(each)]
@@ -140,6 +162,19 @@ def test_maintenance_elsewhere_silences_nothing(calendars):
     alerts, _ = run(calendars, WITHIN, region=None if calendars == works("tim") else "it/puglia")
 
     assert [each.service for each in pages(alerts)] == ["WhatsApp"]
+
+
+def test_alerts_after_a_restart_within_maintenance_are_those_without_one():
+    whole, _ = run(works("whatsapp"), LONGER)
+    rules = Rules(calendars=works("whatsapp"), partitions=1, reports_partitions=1)
+    pipeline = Pipeline(rules)
+    minutes = feed(LONGER, None)
+    first = [alert.decode(each) for minute in minutes[:130] for each in pipeline.read(0, *minute)]
+
+    rest = go_on(pipeline.learned([0]), rules, minutes[130:])
+
+    assert 0 < len(first) < len(whole)
+    assert (*first, *rest) == whole
 
 
 def test_whatever_happens_in_maintenance_of_everything_the_bank_knows_the_same_afterwards():
