@@ -121,8 +121,8 @@ def print_json(value: bytes) -> None:
 def line(alert: Alert) -> Text:
     """An alert for people, on one line: when it was decided, what it is, how bad, what happened."""
     resolved = alert.state is State.RESOLVED
-    # What another incident explains called nobody.
-    style = "green" if resolved else "dim" if alert.parent else _STYLES[alert.severity]
+    # What another incident explains, or was planned, called nobody.
+    style = "green" if resolved else "dim" if alert.parent or alert.silenced else _STYLES[alert.severity]
     return Text.assemble(
         (safe(alert.updated_at), "dim"),
         "  ",
