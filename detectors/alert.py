@@ -242,6 +242,12 @@ class Alert(msgspec.Struct, frozen=True, kw_only=True):
     ] = None
     resolution: Annotated[Resolution | None, Meta(description="how it came to its end; null while it is open")] = None
     word: Annotated[Word | None, Meta(description="the command that this record answers; null in all others")] = None
+    silenced: Annotated[
+        bool, Meta(description="it lies within planned maintenance: it pages nobody, however bad it is")
+    ] = False
+    maintenance: Annotated[str | None, Meta(description="title of that maintenance; null where it is not silenced")] = (
+        None
+    )
 
 
 class Spanning(Protocol):
@@ -327,19 +333,22 @@ class Asking(Protocol):
     def acknowledged(self) -> Acknowledged | None: ...
     @property
     def muted(self) -> Muted | None: ...
+    @property
+    def maintenance(self) -> str | None: ...
 
 
 def asks(told: Asking) -> bool:
-    """Whether it asks for a page if it is bad: no other incident explains it, and nobody said that it shall not."""
-    return told.parent is None and told.acknowledged is None and told.muted is None
+    """Whether it asks for a page if it is bad: no other incident explains it, nobody said that it shall not, and it was
+    not planned."""
+    return told.parent is None and told.acknowledged is None and told.muted is None and told.maintenance is None
 
 
 class Pager:
     """Which records of `alerts` are a page: what the alert budget counts.
 
     An episode pages once: at its first record that is an error or critical while it is open, unless another incident
-    explains it, or it is muted or acknowledged. An info or a warning wakes nobody; one that grows to an error pages
-    then, and so does one that is muted no longer. An incident that was resolved and comes back pages anew.
+    explains it, or it is muted, acknowledged or silenced. An info or a warning wakes nobody; one that grows to an error
+    pages then, and so does one that is muted no longer. An incident that was resolved and comes back pages anew.
     """
 
     def __init__(self) -> None:
@@ -422,10 +431,11 @@ def summary(alert: Alert, until_ms: int) -> str:
     counted = f"{_units(alert.observed, 'report')} in {_span(until_ms - started_ms)}, {_usual(alert.expected)}"
     if alert.expected >= _HARDLY_ANY:
         counted += f" ({_figure(alert.observed / alert.expected)} times)"
+    planned = "" if alert.maintenance is None else f"; planned: {_one_line(alert.maintenance)}"
     if resolved_ms is not None:
         resolved = "resolved" if alert.resolution is None else _BY_PEOPLE.get(alert.resolution, "resolved")
-        return f"{name}: {resolved} at {_clock(resolved_ms, resolved_ms)} UTC after {counted}, {since}"
-    return f"{name}{again}: {counted}, {since}"
+        return f"{name}: {resolved} at {_clock(resolved_ms, resolved_ms)} UTC after {counted}, {since}{planned}"
+    return f"{name}{again}: {counted}, {since}{planned}"
 
 
 #: How people put an end to an incident, in its last line.

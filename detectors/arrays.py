@@ -38,6 +38,13 @@ def exact_sums(groups: NDArray[np.integer[Any]], values: NDArray[np.float64], si
     return sums
 
 
+def either(one: Flags | None, other: Flags | None) -> Flags | None:
+    """Flags that are set in one or the other; None stands for none set."""
+    if one is None or other is None:
+        return one if other is None else other
+    return one | other
+
+
 def check_all(arrays: Mapping[str, NDArray[Any]], like: Mapping[str, NDArray[Any]], what: str) -> None:
     """ValueError unless these are the arrays of `like` by name, shape and type. what: whose they are, for people."""
     if set(like) != set(arrays):

@@ -14,8 +14,8 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays import Flags, Floats, Ints, Numbers, exact_sums, grown
-from detectors.holiday import Holiday
+from detectors.arrays import Flags, Floats, Ints, Numbers, either, exact_sums, grown
+from detectors.holiday import Holiday, spread
 from detectors.local_time import DAY_MS, local_ms
 from detectors.rollup import is_rollup, siblings
 from detectors.season import DAY_MINUTES, OWN_PRIOR, Factors, Season
@@ -107,7 +107,8 @@ class Prediction(NamedTuple):
 class Baseline:
     """Expected counts of all series of one source. Rows are handled in slices, to keep what is at work in the cache."""
 
-    def __init__(self, bucket_seconds: int, zones: Mapping[str, str]) -> None:
+    def __init__(self, bucket_seconds: int, zones: Mapping[str, str], countries: Mapping[str, str] = {}) -> None:
+        """zones, countries: by region, as `local_time.by_region` has them."""
         self.minutes = bucket_seconds / 60.0
         self.rows = 0
         self._bucket_ms = bucket_seconds * 1000
@@ -116,7 +117,7 @@ class Baseline:
         self._next = -1
         self.gaps = False  # does a row have a backlog?
         self._season = Season(bucket_seconds, zones)
-        self._holiday = Holiday()
+        self._holiday = Holiday(zones, countries)
         self._rollup: Flags = np.zeros(0, np.bool_)
         self._weekly = False  # is a service known for a week, so that its days can be compared?
         self._state: Floats = np.zeros((len(FIELDS), 0))
@@ -138,7 +139,7 @@ class Baseline:
         watched = np.zeros(len(season.services) + len(series))
         np.maximum.at(watched, season.service, self["seen"])
         season.add(series)
-        self._holiday.add(len(season.zones))
+        self._holiday.add(series, self._middle(self._slot) if self._slot >= 0 else None)
         wide = np.array([is_rollup(one.service, one.region) for one in series], np.bool_)
         self._rollup = np.concatenate([self._rollup, wide])
         self._state = grown(self._state, rows)
@@ -202,10 +203,13 @@ class Baseline:
         self._ahead: tuple[int, Floats] | None = None
 
     def _look_at_day(self) -> None:
-        """What the odds of a holiday come to, by time zone: asked for at each bucket."""
+        """What the odds of a holiday come to, by group: asked for at each bucket."""
         self._share = self._holiday.share()
         likeliest = float(self._share.max(initial=0.0)) if self._weekly else 0.0
         self._maybe_odd, self._surely_odd = likeliest > 0.01, likeliest >= HOLIDAY
+        # Only a day that is known to be a holiday has two curves to scatter between. On others the odds leave 0 when
+        # the counts say so, and then the drift has followed them already.
+        self._two_curves = self._weekly and bool(self._holiday.public.any())
 
     def __getitem__(self, field: str) -> Floats:
         """One of FIELDS, a row a series: a view."""
@@ -233,6 +237,7 @@ class Baseline:
             before = self._middle(self._slot)
             self._learn_season(before)
             self._begin_days(before, self._middle(slot))
+        self._holiday.look_at(self._middle(slot))
         factors = season.factors(self._middle(slot))
         self["shape"][:] = factors.curve * factors.own
         self["own"][:] = factors.own
@@ -270,12 +275,12 @@ class Baseline:
 
     def _begin_days(self, before: int, now: int) -> None:
         """At midnight of a time zone: what belongs to the day that ended does not go on."""
-        season = self._season
-        for number, name in enumerate(season.zones):
+        season, holiday = self._season, self._holiday
+        for number, (name, _) in enumerate(holiday.groups):
             if local_ms(name, before) // DAY_MS == local_ms(name, now) // DAY_MS:
                 continue
-            share = self._holiday.begin_day(number)
-            here = season.zone == number
+            share = holiday.begin_day(number, now)
+            here = holiday.group == number
             drift = self["drift"]
             if self._weekly:
                 drift[here] *= 1.0 - share
@@ -307,7 +312,7 @@ class Baseline:
         np.maximum(base, LEAST_RATE, out=base)
         base *= self.minutes
         if self._maybe_odd:
-            base *= np.exp(self._share[self._season.zone[rows]] * ratio)
+            base *= np.exp(self._share[self._holiday.group[rows]] * ratio)
         drift = state[_AT["drift"]] * keep
         variance = state[_AT["drift_variance"]] * (keep * keep)
         variance += (1.0 - keep * keep) * state[_AT["wander"]]
@@ -317,6 +322,9 @@ class Baseline:
         doubt = 1.0 / (state[_AT["count"]] + 1.0)
         doubt += state[_AT["own_doubt"]]
         doubt += variance
+        if self._two_curves:
+            share = self._share[self._holiday.group[rows]]
+            doubt += np.where(self._public(rows), share * (1.0 - share) * ratio * ratio, 0.0)
         np.sqrt(doubt, out=doubt)
         doubt *= 0.4
         null = np.exp(doubt)
@@ -327,6 +335,19 @@ class Baseline:
         sd = mean * over
         np.sqrt(sd, out=sd)
         return Prediction(base, drift, variance, mean, null, size, over, sd)
+
+    def _public(self, rows: slice) -> Flags:
+        public: Flags = self._holiday.public[self._holiday.group[rows]]
+        return public
+
+    def size_told(self, p: Prediction, rows: slice) -> Floats:
+        """Size of the distribution of the counts as its interval is to show it: on a public holiday of two curves."""
+        if not self._two_curves:
+            return p.size
+        share = self._share[self._holiday.group[rows]]
+        wider = np.where(self._public(rows), spread(share, self["ratio"][rows]), 0.0)
+        size: Floats = p.size / (1.0 + p.size * wider)
+        return size
 
     def slow(self, p: Prediction, rows: slice) -> Floats:
         """Expected count by the slow parts alone: what drifts within hours is not in it."""
@@ -341,18 +362,21 @@ class Baseline:
         missing: Flags | None,
         steady: Flags | None,
         follow: Flags | None,
+        resting: Flags | None = None,
     ) -> None:
         """Learns the counts `x` of the bucket that was predicted for these rows.
 
         missing: rows without a count, whose x is 0. steady: rows whose level and season may learn. follow: rows whose
-        drift may learn. None: none missing, all steady, all follow.
+        drift may learn. resting: rows that learn nothing from theirs. None: none missing, all steady, all follow, none
+        resting.
         """
         b, state = self.minutes, self._state[:, rows]
-        gapped = self._gap_before(rows, missing)
+        untaught = either(missing, resting)
+        gapped = self._gap_before(rows, untaught)
         season_weight = weight = _weight(steady, gapped)
         chase = _weight(follow, gapped)
         if self._surely_odd:
-            odd = (self._share >= HOLIDAY)[self._season.zone[rows]]
+            odd = (self._share >= HOLIDAY)[self._holiday.group[rows]]
             season_weight = weight = np.where(odd, 0.0, 1.0 if weight is None else weight)
         if weight is not None and not self._season.known.all():
             # Of a first day everything goes into the curve: an hour left out would be a hole in it.
@@ -434,25 +458,25 @@ class Baseline:
             target[4:8] *= chase
         sums += target
 
-        if missing is None:
+        if untaught is None:
             state[_AT["seen"]] += b
             if gapped is not None:
                 state[_AT["backlog"]] = 0.0
         else:
-            state[_AT["seen"]] += np.where(missing, 0.0, b)
-            state[_AT["backlog"]] = np.where(missing, np.minimum(mean, base * (BACKLOG_MINUTES / b)), 0.0)
-            self._fade(b, rows, missing)
+            state[_AT["seen"]] += np.where(untaught, 0.0, b)
+            late = 0.0 if missing is None else np.where(missing, np.minimum(mean, base * (BACKLOG_MINUTES / b)), 0.0)
+            state[_AT["backlog"]] = late
+            self._fade(b, rows, untaught)
 
-    def holiday(self, p: Prediction, rows: slice, x: Floats, missing: Flags | None) -> Floats | None:
-        """What these rows say for the other type of day, for each time zone; None before a week is known."""
+    def holiday(self, p: Prediction, rows: slice, x: Floats, untaught: Flags | None) -> Floats | None:
+        """What these rows say for the other type of day, for each group; None before a week is known."""
         if not self._weekly:
             return None
-        season = self._season
         # What a roll-up has to say, the series that it sums up have said.
-        mute = self._rollup[rows] if missing is None else self._rollup[rows] | missing
+        mute = self._rollup[rows] if untaught is None else self._rollup[rows] | untaught
         ratio = np.where(mute, 0.0, self["ratio"][rows])
-        zone = season.zone[rows]
-        return self._holiday.weigh(zone, x, p.mean, ratio, self._share[zone], self.minutes)
+        group = self._holiday.group[rows]
+        return self._holiday.weigh(group, x, p.mean, ratio, self._share[group], self.minutes)
 
     def end_bucket(self, start: int, missing: bool, holiday: Floats | None) -> None:
         """The bucket from `start` is learned by all rows. missing: did one miss it? holiday: sum of what rows said."""
@@ -462,15 +486,14 @@ class Baseline:
         self.gaps = missing
         self.refresh(start + self._bucket_ms)
 
-    def _gap_before(self, rows: slice, missing: Flags | None) -> Flags | None:
-        """Rows that are missing or were missing in the bucket before; None if there are none."""
-        if missing is None and not self.gaps:
+    def _gap_before(self, rows: slice, untaught: Flags | None) -> Flags | None:
+        """Rows that teach nothing now or were missing in the bucket before; None if there are none."""
+        if untaught is None and not self.gaps:
             return None
-        gapped: Flags = self["backlog"][rows] > 0.0
-        return gapped if missing is None else gapped | missing
+        return either(self["backlog"][rows] > 0.0, untaught)
 
     def _fade(self, minutes: float, rows: slice, missing: Flags) -> None:
-        """What is known of the rows that are missing grows old by `minutes`."""
+        """What is known of the rows that are missing, or teach nothing, grows old by `minutes`."""
         state = self._state[:, rows]
         self._young = True
         keep = np.where(missing, np.exp(-min(minutes / FADE_MEMORY, 50.0)), 1.0)
@@ -525,7 +548,9 @@ class Baseline:
         self._slot, self._next, gaps = (int(part) for part in arrays["clock"])
         self.gaps = bool(gaps)
         self._season.load(arrays)
-        self._holiday.log_odds = arrays["holiday"].copy()
+        self._holiday.load(arrays)
+        if self._slot >= 0:
+            self._holiday.look_at(self._middle(self._slot))
         self._derive()
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays import Floats, grown
+from detectors.arrays import Flags, Floats, grown
 
 # Measured on simulated feeds without surges, of 1 report a week to 1000 a minute; docs/detection.md has the figures.
 PER_NAT: Final = 0.45
@@ -65,10 +65,10 @@ class Calibration:
             )
         return score * PER_NAT + (self._none - self.lowered)
 
-    def learn(self, evidence: Floats) -> None:
-        """Takes in the evidence of a closed bucket, all rows."""
+    def learn(self, evidence: Floats, resting: Flags | None = None) -> None:
+        """Takes in the evidence of a closed bucket, all rows but those that are resting."""
         last = self._last[: self._rows]
-        last[evidence > 0.0] = self._buckets
+        last[evidence > 0.0 if resting is None else (evidence > 0.0) & ~resting] = self._buckets
         # An episode counts once it is over: it does not lower its own evidence.
         ended = int(np.count_nonzero(last == self._buckets - self._merge))
         self._buckets += 1

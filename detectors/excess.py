@@ -68,8 +68,8 @@ class Excess:
         self._filled = (self._filled + 1) % self._buckets
         return self._filled == 0
 
-    def end_block(self, rows: slice) -> None:
-        """Moves the block of these rows into their ring."""
+    def end_block(self, rows: slice, resting: Flags | None = None) -> None:
+        """Moves the block of these rows into their ring. resting: rows whose usual height stays as it is."""
         counts, expected = self._sums[:, rows]
         ring = self._ring[:, rows]
         ring[1:] = ring[:-1].copy()
@@ -81,12 +81,18 @@ class Excess:
         usual = self._usual[rows]
         self._height[rows] = raw / np.sqrt(np.maximum(usual / USUAL, 1.0))
         step = STEP * self._block_minutes / BLOCK_MINUTES
-        usual *= np.where(raw > usual, 1.0 + step * QUANTILE, 1.0 - step * (1.0 - QUANTILE)).astype(np.float32)
+        move = np.where(raw > usual, 1.0 + step * QUANTILE, 1.0 - step * (1.0 - QUANTILE)).astype(np.float32)
+        usual *= move if resting is None else np.where(resting, np.float32(1.0), move)
         np.clip(usual, 1e-3, 1e3, out=usual)
 
     def height(self, rows: slice) -> NDArray[np.float32]:
         """How high the rows stayed: 0 at normal, above 0.5 hardly ever by chance."""
         return self._height[rows]
+
+    def forget(self, rows: Flags) -> None:
+        """Whatever was high of these rows is over."""
+        for values in (self._ring, self._sums, self._height):
+            values[..., : len(rows)][..., rows] = 0.0
 
     def clear(self) -> None:
         """A gap: whatever was high is over."""

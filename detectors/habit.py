@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays import Floats, grown
+from detectors.arrays import Flags, Floats, grown
 
 QUANTILE: Final = 0.95
 #: Days in which the usual height follows.
@@ -46,10 +46,11 @@ class Habit:
             score = np.where(score > HIGH, HIGH + (score - HIGH) / excess, score)
         return score
 
-    def learn(self, score: Floats) -> None:
-        """Takes in the tempered scores of a bucket, all rows."""
+    def learn(self, score: Floats, resting: Flags | None = None) -> None:
+        """Takes in the tempered scores of a bucket, all rows but those that are resting."""
         usual = self._usual[: self._rows]
-        usual *= np.where(score > usual, self._up, self._down)
+        move = np.where(score > usual, self._up, self._down)
+        usual *= move if resting is None else np.where(resting, np.float32(1.0), move)
         np.maximum(usual, 0.1, out=usual)
         np.minimum(usual, 1e4, out=usual)
 

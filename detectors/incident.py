@@ -183,6 +183,7 @@ class Incident(msgspec.Struct, frozen=True, array_like=True):
     resolved: None while open. verdict: when it was last asked for. reasons: of its severity.
     stale: as it was told. contacts: extra ones that were told of, and whether it was told what they are about.
     muted: by people, also while it is resolved.
+    maintenance: title of what silences it, else None.
     """
 
     id: str
@@ -208,6 +209,7 @@ class Incident(msgspec.Struct, frozen=True, array_like=True):
     acknowledged: Acknowledged | None = None
     muted: Muted | None = None
     resolution: Resolution | None = None
+    maintenance: str | None = None
 
     @property
     def breadth(self) -> int:
@@ -285,5 +287,7 @@ def tell(incident: Incident, cell: Cell, state: State, sums: Sums, at: int, besi
         muted=incident.muted or beside.muted,
         resolution=incident.resolution,
         word=beside.word,
+        silenced=incident.maintenance is not None,
+        maintenance=incident.maintenance,
     )
     return bounded(replace(alert, summary=summary(alert, max((feed.until for feed in part), default=at))))

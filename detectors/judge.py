@@ -132,6 +132,7 @@ class Judge:
         self.rule = rule
         self._catalogue = around.catalogue
         self._ours = Ours(around.ours, around.catalogue.own())
+        self._maintenance = around.maintenance
         self.not_opened = 0
         self.pages = PageLog()
         self._reached = [0] * partitions
@@ -702,6 +703,7 @@ class Judge:
             or sums.observed - sums.expected >= 2 * max(incident.excess, DOUBLES_FROM)
             or _RANK[weight.severity] > _RANK[incident.severity]
             or stale != incident.stale
+            or self._planned(incident, at) != incident.maintenance
             or self._contacts_changed(incident, sums)
             or (calm is None and self._calls(incident, weight.severity, at))
         ):
@@ -736,9 +738,11 @@ class Judge:
         return sums
 
     def _weight(self, incident: Incident, sums: Sums) -> Weight:
-        """How bad it is: that never drops within an episode."""
+        """How bad it is: that never drops within an episode, nor does it rise while the incident is silenced."""
         if incident.scope[0] == FEED:
             return Weight(self._feed_severity(incident), (f"no report, where {incident.excess:.0f} were expected",))
+        if incident.maintenance is not None:
+            return Weight(incident.severity, incident.reasons or ("it was planned",))
         until = max((f.until for f in self._cells[incident.scope].feeds if f.source in incident.sources), default=0)
         seconds = (until - incident.started) / 1000
         now = weigh(
@@ -757,6 +761,25 @@ class Judge:
     def _muted(self, incident: Incident, at: int) -> Muted | None:
         return self._catalogue.muted(incident.scope, kind_of(incident.scope), since=incident.detected, at=at)
 
+    def _planned(self, incident: Incident, at: int) -> str | None:
+        """Title of the maintenance that silences an incident: its last bucket lies within, and nobody was called.
+
+        When the maintenance is over it is silenced until what came since shows a surge by itself.
+        """
+        if not self._maintenance or incident.scope[0] == FEED or incident.paged == incident.episode:
+            return None
+        feeds = [feed for feed in self._cells[incident.scope].feeds if feed.source in incident.sources]
+        if not feeds:
+            return incident.maintenance
+        last = max(feeds, key=lambda feed: (feed.until, feed.source))
+        parts = (scope for scope in self._cells if not is_rollup(*scope) and within(scope, incident.scope))
+        title = self._maintenance.title(*incident.scope, last.start, last.until, parts)
+        if title is None and incident.maintenance is not None:
+            inside = [self._cells[scope] for scope in self._hot if within(scope, incident.scope)]
+            since = max((cell.evidence(at, self._silent) for cell in inside), default=0.0)
+            return None if since >= self.rule.open_at else incident.maintenance
+        return title
+
     def _calls(self, incident: Incident, worse: Severity, at: int) -> bool:
         """Whether a record of an open incident is the episode's page now."""
         return (
@@ -769,6 +792,7 @@ class Judge:
     def _say(self, incident: Incident, state: State, at: int, said: _Said, word: Word | None = None) -> None:
         """Send the next record of an incident. word: what somebody said that leads to it."""
         sums = self._sums(incident)
+        incident = replace(incident, maintenance=self._planned(incident, at))
         if self._looked_at is not None and incident.scope in self._looked_at[1]:
             table, chosen = self._looked_at
             incident = replace(incident, verdict=table.verdict(incident.scope, chosen))

@@ -10,7 +10,7 @@ from typing import Any, Final, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from detectors.arrays import Floats, Ints, check_like, grown
+from detectors.arrays import Flags, Floats, Ints, check_like, grown
 from detectors.local_time import DAY_MS
 from detectors.river_models import MODELS, DetectorChoice, unpickle
 from detectors.series import Series
@@ -57,18 +57,22 @@ class RiverBank:
     def _build(self) -> Any:
         return self._kind.build(**self._values)
 
-    def close(self, start: int, counts: NDArray[np.int64]) -> Scores:
-        """The bucket from `start` (ms) of every row: its count, -1 where missing."""
+    def close(self, start: int, counts: NDArray[np.int64], resting: Flags | None = None) -> Scores:
+        """The bucket from `start` (ms) of every row: its count, -1 where missing.
+
+        resting: rows whose count is scored, but teaches nothing; None: none. `wake` ends it.
+        """
         rows = len(self.series)
         before = self._scores(1.0)
         present = counts >= 0
+        learns = present if resting is None else present & ~resting
         surprises, known = np.zeros(rows), present.copy()
         features = _season(start)
         means, lasts = self._moments[0, :rows].tolist(), self._moments[2, :rows].tolist()
         for row, count in enumerate(counts.tolist()):
             if count >= 0:
                 features["count"], features["last"] = float(count), lasts[row]
-                surprise = self._ask(row, features)
+                surprise = self._ask(row, features, bool(learns[row]))
                 known[row] = surprise is not None
                 if surprise is not None and count > means[row]:  # less than usual is odd, but no surge
                     surprises[row] = surprise
@@ -76,31 +80,37 @@ class RiverBank:
         total *= self._keep
         total += surprises
         evidence = np.where(known, self._tail.evidence(total), self._tail.least)
-        self._tail.learn(total, known)
-        self._note(start, counts, present, evidence)
+        self._tail.learn(total, known & learns)
+        self._note(start, counts, learns, evidence)
         return Scores(evidence, before.expected, before.bounds, self._marks[1, :rows].copy(), self._warming())
 
-    def _ask(self, row: int, features: Mapping[str, float]) -> float | None:
-        """How surprising a bucket is to the model, which then learns it; None while it cannot tell."""
+    def _ask(self, row: int, features: Mapping[str, float], learns: bool) -> float | None:
+        """How surprising a bucket is to the model, which then learns it, if it may; None while it cannot tell."""
         kind, model = self._kind, self._models[row]
+        if not learns:
+            # Some learn when they are asked (PredictiveAnomalyDetection): it is a copy that is.
+            model = unpickle(pickle.dumps(model, protocol=5), kind, type(model))
         learned = int(self._marks[2, row])
-        self._marks[2, row] += 1
+        self._marks[2, row] += learns
         x = {name: features[name] for name in kind.features}
         told = (x, features["count"]) if kind.supervised else (x,)
         surprise: float | None = None
         try:
             if learned >= self._blind:
                 surprise = max(kind.surprise(float(model.score_one(*told))), NOTHING)
-            model.learn_one(*told)
+            if learns:
+                model.learn_one(*told)
         except ArithmeticError:
             surprise = math.nan
         if surprise is not None and not math.isfinite(surprise):
+            if not learns:
+                return None
             # A model that diverged never comes back.
             self._models[row], self._marks[2, row] = self._build(), 0
             return None
         return surprise if learned >= self._settling else None
 
-    def _note(self, start: int, counts: Ints, present: NDArray[np.bool_], evidence: Floats) -> None:
+    def _note(self, start: int, counts: Ints, present: Flags, evidence: Floats) -> None:
         """Moves what is said beside the evidence: mean and variance of about a day, and the surge's onset."""
         rows = len(self.series)
         mean, variance, last, said, _ = self._moments[:, :rows]
@@ -142,6 +152,12 @@ class RiverBank:
                 (until - start) // (self.bucket_seconds * 1000), 1000
             )
             self._marks[1, : len(self.series)] = 0
+
+    def wake(self, rows: Flags) -> None:
+        """The rest of these rows is over: what they showed in it proves nothing of what comes now."""
+        self._moments[3, : len(rows)][rows] = self._tail.least
+        self._moments[4, : len(rows)][rows] = 0.0
+        self._marks[1, : len(rows)][rows] = 0
 
     def peek(self, start: int, fractions: Floats, counts: NDArray[np.int64]) -> Scores:
         """The open bucket: expected counts of the part seen; evidence as of the last closed one."""
@@ -211,9 +227,11 @@ def _season(start: int) -> dict[str, float]:
 Bank = SurgeBank | RiverBank
 
 
-def make_bank(choice: DetectorChoice, rule: SurgeRule, bucket_seconds: int) -> Bank:
-    """An empty bank of the chosen detector."""
-    return SurgeBank(rule, bucket_seconds) if choice.name == "surge" else RiverBank(choice, rule, bucket_seconds)
+def make_bank(choice: DetectorChoice, rule: SurgeRule, bucket_seconds: int, holidays: Mapping[str, str] = {}) -> Bank:
+    """An empty bank of the chosen detector. holidays: country by region, for the detector that knows days."""
+    if choice.name == "surge":
+        return SurgeBank(rule, bucket_seconds, holidays)
+    return RiverBank(choice, rule, bucket_seconds)
 
 
 def restore_bank(
@@ -222,8 +240,9 @@ def restore_bank(
     bucket_seconds: int,
     series: Sequence[Series],
     arrays: Mapping[str, NDArray[Any]],
+    holidays: Mapping[str, str] = {},
 ) -> Bank:
     """The bank of the chosen detector whose `arrays` these are; ValueError where they do not fit."""
     if choice.name == "surge":
-        return SurgeBank.restore(rule, bucket_seconds, series, arrays)
+        return SurgeBank.restore(rule, bucket_seconds, series, arrays, holidays)
     return RiverBank.restore(choice, rule, bucket_seconds, series, arrays)

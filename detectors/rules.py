@@ -8,6 +8,8 @@ import msgspec
 
 from detectors.catalogue import Catalogue
 from detectors.incident import IncidentRule
+from detectors.local_time import by_region
+from detectors.maintenance import CalendarText, Maintenance, maintenance
 from detectors.ours import OursRule
 from detectors.river_models import DetectorChoice
 from detectors.series import Series
@@ -36,6 +38,7 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     series_limit: how many series are watched, over all partitions.
     detectors: the first whose pattern fits a service watches it; none: the default detector.
     catalogue: what people know of services and regions; `surge` has the time zones of its regions, too.
+    calendars: of planned maintenance. holidays: country or subdivision by region, see `public_holidays`.
     partitions, reports_partitions: of `report-counts` and of `reports`.
     """
 
@@ -49,16 +52,22 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True):
     ours: OursRule = OursRule()
     detectors: tuple[DetectorChoice, ...] = ()
     catalogue: Catalogue = Catalogue()
+    calendars: tuple[CalendarText, ...] = ()
+    holidays: dict[str, str] = {}
     partitions: int = 4
     reports_partitions: int = 4
 
     def surroundings(self) -> Surroundings:
         """What the judge knows besides the reports."""
-        return Surroundings(catalogue=self.catalogue, ours=self.ours)
+        return Surroundings(self.catalogue, self.ours, self.maintenance())
 
     def source(self, name: str) -> SourceRule:
         """The rule of a source, by its folded name."""
         return self.sources.get(name, self.source_default)
+
+    def maintenance(self) -> Maintenance:
+        """The windows in which outages are planned."""
+        return maintenance(self.calendars, tuple(sorted(by_region(self.surge.time_zones).items())))
 
     def policy(self, series: Series) -> Policy:
         """The policy that a series is watched under."""

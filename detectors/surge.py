@@ -11,7 +11,7 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from detectors.arrays import Flags, Floats, Ints, Numbers, check_all, exact_sums, grown
+from detectors.arrays import Flags, Floats, Ints, Numbers, check_all, either, exact_sums, grown
 from detectors.baseline import MINUTE_MS, Baseline, Prediction
 from detectors.calibration import Calibration
 from detectors.excess import BLOCK_MINUTES, Excess
@@ -118,14 +118,15 @@ class SurgeBank:
     period.
     """
 
-    def __init__(self, rule: SurgeRule, bucket_seconds: int) -> None:
+    def __init__(self, rule: SurgeRule, bucket_seconds: int, holidays: Mapping[str, str] = {}) -> None:
+        """holidays: country or subdivision by region, whose public holidays are heeded; see `public_holidays`."""
         self.rule = rule
         self.bucket_seconds = bucket_seconds
         self.series: list[Series] = []
         self._minutes = bucket_seconds / 60.0
         self._bucket_ms = bucket_seconds * 1000
         self._plus = np.array(PLUS)[:, None] * self._minutes
-        self._baseline = Baseline(bucket_seconds, by_region(rule.time_zones))
+        self._baseline = Baseline(bucket_seconds, by_region(rule.time_zones), by_region(holidays))
         # Few long blocks say no more than the CUSUMs.
         self._excess = Excess(bucket_seconds) if self._minutes <= BLOCK_MINUTES else None
         self._cusum: NDArray[np.float32] = np.zeros((SHAPES, 0), dtype=np.float32)
@@ -168,8 +169,11 @@ class SurgeBank:
 
     # ---- the steps of a bank
 
-    def close(self, start: int, counts: NDArray[np.int64]) -> Scores:
-        """The bucket from `start` (ms) of every row: its count, -1 where missing. Buckets come one after the other."""
+    def close(self, start: int, counts: NDArray[np.int64], resting: Flags | None = None) -> Scores:
+        """The bucket from `start` (ms) of every row: its count, -1 where missing. Buckets come one after the other.
+
+        resting: rows whose count is scored, but teaches nothing; None: none. `wake` ends it.
+        """
         baseline, excess = self._baseline, self._excess
         baseline.refresh(start)
         parts: list[_Part] = []
@@ -177,24 +181,25 @@ class SurgeBank:
         gap = False
         for rows in self._blocks():
             x, missing = _known(counts[rows])
+            rest = None if resting is None else resting[rows]
             p = baseline.predict(start, rows)
             nats, lead = self._raise(start, rows, p, x, missing)
             if excess is not None:
                 excess.take(rows, x, baseline.slow(p, rows), missing)
             onset = self._onset[lead, np.arange(rows.start, rows.stop)] * np.int64(self._bucket_ms)
             onset[nats <= 0.0] = 0
-            parts.append(_Part(nats, p.mean, p.size, onset))
-            told = baseline.holiday(p, rows, x, missing)
+            parts.append(_Part(nats, p.mean, baseline.size_told(p, rows), onset))
+            told = baseline.holiday(p, rows, x, either(missing, rest))
             if told is not None:
                 holiday = told if holiday is None else holiday + told
-            self._learn(p, rows, x, missing, nats)
+            self._learn(p, rows, x, missing, rest, nats)
             gap = gap or missing is not None
         if excess is not None and excess.step():
             for rows in self._blocks():
-                excess.end_block(rows)
+                excess.end_block(rows, None if resting is None else resting[rows])
         warming = self._warming()
         baseline.end_bucket(start, gap, holiday)
-        return self._scores(_joined(parts), warming, learn=True)
+        return self._scores(_joined(parts), warming, resting, learn=True)
 
     def peek(self, start: int, fractions: Floats, counts: NDArray[np.int64]) -> Scores:
         """The open bucket from `start`, of which a part is there, and its counts so far; changes no state.
@@ -213,8 +218,9 @@ class SurgeBank:
             nats = c[lead, row - rows.start].astype(np.float64)
             began = self._onset[lead, row] * np.int64(self._bucket_ms)
             since = np.where(self._cusum[lead, row] > 0.0, began, start)
-            parts.append(_Part(nats, p.mean * fraction, p.size, np.where(nats > 0.0, since, 0)))
-        return self._scores(_joined(parts), self._warming(), learn=False)
+            size = self._baseline.size_told(p, rows)
+            parts.append(_Part(nats, p.mean * fraction, size, np.where(nats > 0.0, since, 0)))
+        return self._scores(_joined(parts), self._warming(), None, learn=False)
 
     def skip(self, start: int, until: int) -> None:
         """The buckets from `start` to `until` (ms) are missing for all rows."""
@@ -229,6 +235,17 @@ class SurgeBank:
         if self._excess is not None:
             self._excess.clear()
         self._baseline.skip(start, until)
+
+    def wake(self, rows: Flags) -> None:
+        """The rest of these rows is over: what they showed in it proves nothing of what comes now."""
+        self._cusum[:, : len(rows)][:, rows] = 0.0
+        self._onset[:, : len(rows)][:, rows] = 0
+        self._left[:, : len(rows)][:, rows] = CAP
+        _, back, running, usual = self._watch[:, : len(rows)]
+        back[rows] = 0.0
+        running[rows] = usual[rows]
+        if self._excess is not None:
+            self._excess.forget(rows)
 
     def expected(self, start: int) -> Floats:
         """Expected count of every row in the bucket from `start`, without the backlog of a gap; changes no state."""
@@ -331,14 +348,17 @@ class SurgeBank:
         if calm.any():
             c[:, calm] *= np.float32(np.exp(-CALM_DRAIN * self._minutes))
 
-    def _learn(self, p: Prediction, rows: slice, x: Floats, missing: Flags | None, nats: Floats) -> None:
+    def _learn(
+        self, p: Prediction, rows: slice, x: Floats, missing: Flags | None, resting: Flags | None, nats: Floats
+    ) -> None:
         """Hands the bucket to the baseline, but for what is a surge."""
         minutes, hot = self._minutes, nats > HOT
         hot_minutes, _, running, usual = self._watch[:, rows]
         if missing is None and not hot.any() and not hot_minutes.any():
-            self._baseline.learn(p, rows, x, None, None, None)
+            self._baseline.learn(p, rows, x, None, None, None, resting)
             return
-        present = np.ones(len(x), dtype=np.bool_) if missing is None else ~missing
+        untaught = either(missing, resting)
+        present = np.ones(len(x), dtype=np.bool_) if untaught is None else ~untaught
         counted = hot_minutes + np.where(hot, minutes, -2.0 * minutes)
         hot_minutes[:] = np.where(present, np.maximum(counted, 0.0), hot_minutes)
         shifted = hot_minutes > 60.0 * self.rule.shift_hours
@@ -346,7 +366,7 @@ class SurgeBank:
             self._baseline.relearn(rows, shifted)
         few = FEW * minutes
         follow = present & (~hot | (running + few < FOLLOW * (usual + few)))
-        self._baseline.learn(p, rows, x, missing, present & (~hot | shifted), follow)
+        self._baseline.learn(p, rows, x, missing, present & (~hot | shifted), follow, resting)
 
     # ---- scores
 
@@ -354,7 +374,7 @@ class SurgeBank:
         warming: Flags = self._baseline["seen"] < 60.0 * self.rule.warming_hours
         return warming
 
-    def _scores(self, part: _Part, warming: Flags, *, learn: bool) -> Scores:
+    def _scores(self, part: _Part, warming: Flags, resting: Flags | None, *, learn: bool) -> Scores:
         """The evidence of all rows: their own nats, what stays high, and what their siblings show."""
         nats, expected, size, onset = part
         bounds = partial(interval, expected, size)
@@ -365,14 +385,14 @@ class SurgeBank:
             height = self._excess.height(slice(0, len(nats)))
             if height.max() > EXCESS_FLOOR:
                 score += EXCESS_GAIN * np.maximum(height - EXCESS_FLOOR, 0.0) * np.minimum(nats / EXCESS_NATS, 1.0)
-        agreed = self._agreed(nats)
+        agreed = self._agreed(nats if resting is None else np.where(resting, 0.0, nats))
         if agreed is not None:
             score += SIBLINGS * agreed * np.minimum(nats / SIBLINGS_NATS, 1.0)
         score = self._habit.temper(score)
         told = self._calibration.evidence(score)
         if learn:
-            self._habit.learn(score)
-            self._calibration.learn(told)
+            self._habit.learn(score, resting)
+            self._calibration.learn(told, resting)
         return Scores(told, expected, bounds, onset, warming)
 
     def _agreed(self, nats: Floats) -> Floats | None:
@@ -407,10 +427,15 @@ class SurgeBank:
 
     @classmethod
     def restore(
-        cls, rule: SurgeRule, bucket_seconds: int, series: Sequence[Series], arrays: Mapping[str, NDArray[Any]]
+        cls,
+        rule: SurgeRule,
+        bucket_seconds: int,
+        series: Sequence[Series],
+        arrays: Mapping[str, NDArray[Any]],
+        holidays: Mapping[str, str] = {},
     ) -> Self:
         """The bank whose `arrays` these are. ValueError where they do not fit the series or the bucket."""
-        bank = cls(rule, bucket_seconds)
+        bank = cls(rule, bucket_seconds, holidays)
         bank.add(series)
         like = bank.arrays()
         if "holiday" in arrays and arrays["holiday"].shape != like["holiday"].shape:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import msgspec
+from typing import NamedTuple
 
-from detectors.catalogue import Catalogue
+from detectors.catalogue import NO_CATALOGUE, Catalogue
+from detectors.maintenance import NOTHING, Maintenance
 from detectors.ours import OursRule
 
+_NOTHING_OURS = OursRule()
 
-class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
-    """catalogue: of services and regions. ours: which of them are our own."""
 
-    catalogue: Catalogue = Catalogue()
-    ours: OursRule = OursRule()
+class Surroundings(NamedTuple):
+    """catalogue: of services and regions. ours: which of them are our own. maintenance: when outages are planned."""
+
+    catalogue: Catalogue = NO_CATALOGUE
+    ours: OursRule = _NOTHING_OURS
+    maintenance: Maintenance = NOTHING
 
 
 NOTHING_AROUND = Surroundings()

@@ -128,7 +128,8 @@ class Trial:
         self.thresholds = tuple(tried)
         # That an incident goes on is no page, and to say so is most of a judge's work.
         rule = replace(rules.incidents, update_seconds=86_400.0)
-        self._judges = [Judge(replace(rule, open_at=each), rules.partitions, rules.surroundings()) for each in tried]
+        around = rules.surroundings()
+        self._judges = [Judge(replace(rule, open_at=each), rules.partitions, around) for each in tried]
         self._tallies = [_Tally() for _ in tried]
         # Those that are open, by id and number: one may be resolved and back within a record.
         self._episodes: dict[tuple[str, int], _Episode] = {}

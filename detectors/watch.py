@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from detectors.arrays import Array, Flags, Floats, Numbers, check_like, grown, pack, unpack
 from detectors.arrival import Arrival
 from detectors.local_time import HOUR_MS
+from detectors.maintenance import PlannedRows
 from detectors.problems import Problems, SavedProblems
 from detectors.recents import Recents, dispersion
 from detectors.river_bank import Bank, make_bank, restore_bank
@@ -121,7 +122,9 @@ class Watch:
         self.names: list[Names] = []
         self.next_tick: int | None = None
         self._choice = _choice(rules, policy)
-        self.bank: Bank = make_bank(self._choice, rules.surge, policy.rule.bucket_seconds)
+        self.bank: Bank = make_bank(self._choice, rules.surge, policy.rule.bucket_seconds, rules.holidays)
+        planned = rules.maintenance()
+        self._planned = PlannedRows(planned) if planned else None
         self.recents = Recents(policy.rule.bucket_seconds)
         self.buckets_closed = 0
         # Asked for at every tick.
@@ -289,6 +292,8 @@ class Watch:
     def _number(self, added: list[Series]) -> None:
         """What rows have to do with each other."""
         self.silence.add(added)
+        if self._planned is not None:
+            self._planned.add(added)
         self.arrival.add(len(self.silence.sources))
         overall = [each.service == ALL for each in added]
         self._overall = np.concatenate([self._overall, np.array(overall, np.bool_)])
@@ -336,7 +341,7 @@ class Watch:
         bucket, silent = self.silence.close(number, observed, partial(self.bank.expected, start), alive)
         if self._observer is not None:
             self._observer.closing(self.bank, start, bucket.counts)
-        scores = self.bank.close(start, bucket.counts)
+        scores = self._score(start, bucket.counts)
         self.silence.learn(observed, bucket, scores.expected)
         self.arrival.end_bucket()
         self.recents.push(bucket.counts, scores.expected)
@@ -354,6 +359,18 @@ class Watch:
         self.problems.learn(number, {(each.source, each.service) for each in surging})
         observed[:] = 0
         return Closed(rows, silent)
+
+    def _score(self, start: int, counts: NDArray[np.int64]) -> Scores:
+        """What the bank says of the bucket that closes. From what was planned it learns nothing."""
+        if self._planned is None:
+            return self.bank.close(start, counts)
+        end = start + self._bucket_ms
+        resting = self._planned.during(start, end)
+        scores = self.bank.close(start, counts, resting)
+        if resting is not None:
+            still = self._planned.during(end, end + self._bucket_ms)
+            self.bank.wake(resting if still is None else resting & ~still)
+        return scores
 
     def _with_those_beside(self, hot: NDArray[np.int64], scores: Scores) -> NDArray[np.int64]:
         """Hot rows, and those that show whose fault it is: all of their services and regions, and what comes back."""
@@ -443,7 +460,9 @@ class Watch:
         if len(saved.names) != n:
             raise ValueError(f"{len(saved.names)} names for {n} series")
         bucket_seconds = policy.rule.bucket_seconds
-        watch.bank = restore_bank(saved.choice, rules.surge, bucket_seconds, saved.series, unpack(saved.bank))
+        watch.bank = restore_bank(
+            saved.choice, rules.surge, bucket_seconds, saved.series, unpack(saved.bank), rules.holidays
+        )
         watch.recents = Recents.restore(bucket_seconds, n, unpack(saved.recents))
         watch.window, watch.next_tick = Window.restore(saved.window), saved.next_tick
         # A catalogue that is new since then spells names its way.

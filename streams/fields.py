@@ -91,7 +91,7 @@ def fields_of(section: str, struct: type[msgspec.Struct]) -> Iterator[Field]:
             kind=kind,
             allowed=allowed,
             secret=_is_custom(field.type, Secret),
-            is_file=_is_custom(field.type, Path),
+            is_file=_is_custom(field.type, Path) or _is_files(field.type),
         )
 
 
@@ -131,7 +131,7 @@ def shown(value: Any) -> str:
             # A variable may hold bytes that are not UTF-8: they arrive as lone surrogates.
             text = msgspec.json.encode(str(value).encode("utf-8", "replace").decode()).decode()
         case _:
-            text = json.dumps(msgspec.to_builtins(value, enc_hook=repr), ensure_ascii=False, default=str)
+            text = json.dumps(msgspec.to_builtins(value, enc_hook=str), ensure_ascii=False, default=str)
     return text if len(text) <= QUOTED else text[:QUOTED] + "…"
 
 
@@ -153,6 +153,10 @@ def _is_compound(annotation: Any) -> bool:
 
 def _is_custom(kind: inspect.Type, wanted: type) -> bool:
     return any(isinstance(part, inspect.CustomType) and part.cls is wanted for part in _parts(kind))
+
+
+def _is_files(kind: inspect.Type) -> bool:
+    return any(isinstance(part, inspect.VarTupleType) and _is_custom(part.item_type, Path) for part in _parts(kind))
 
 
 def _parts(kind: inspect.Type) -> Iterator[inspect.Type]:
@@ -196,6 +200,8 @@ def _kind(kind: inspect.Type) -> tuple[str, str]:
                 return "a text", _text_range(part)
             case inspect.CustomType(cls=cls) if cls is Path:
                 return "a file", "the path of a file"
+            case inspect.VarTupleType() if _is_files(part):
+                return "a list of files", "a list of paths of files"
             case inspect.CustomType(cls=cls) if cls is Secret:
                 return "a text", "a text"
             case _:

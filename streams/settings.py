@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from detectors import report
+from detectors import maintenance, report
 from detectors.catalogue import Catalogue
 from detectors.incident import IncidentRule
+from detectors.maintenance import CalendarText
 from detectors.ours import OursRule
 from detectors.river_models import DetectorChoice
 from detectors.source import SourceRule
@@ -166,6 +167,37 @@ class CatalogueSettings(msgspec.Struct, frozen=True, kw_only=True):
     ) = None
 
 
+class PlannedSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What is known beforehand: maintenance, and public holidays.
+
+    ValueError for a country that does not exist.
+    """
+
+    maintenance: Annotated[
+        tuple[Path, ...],
+        Meta(
+            max_length=100,
+            description="iCalendar files with maintenance: CATEGORIES are its services (names or patterns, none: all),"
+            " LOCATION its region (none: everywhere); incidents within are told, but silenced",
+        ),
+    ] = ()
+    holidays: Annotated[
+        dict[str, str],
+        Meta(
+            max_length=10_000,
+            description="country or subdivision (ISO 3166) by region, for all within it too, whose public holidays are"
+            ' heeded: `{ it = "IT", "de/by" = "DE-BY" }`; "" is for all other regions',
+        ),
+    ] = {}
+
+    def __post_init__(self) -> None:
+        if self.holidays:
+            from detectors.public_holidays import check
+
+            for code in sorted(set(self.holidays.values())):
+                check(code)
+
+
 class StateSettings(msgspec.Struct, frozen=True, kw_only=True):
     """How the workers keep what they learned."""
 
@@ -204,6 +236,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """Every setting. Sources are named by their folded names; a source that is not named follows `source_default`.
 
     catalogued: what the catalogue's file says.
+    calendars: what the files of planned.maintenance hold.
     """
 
     kafka: KafkaSettings = KafkaSettings()
@@ -218,6 +251,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     detectors: tuple[DetectorChoice, ...] = ()
     catalogue: CatalogueSettings = CatalogueSettings()
     catalogued: Catalogue = Catalogue()
+    planned: PlannedSettings = PlannedSettings()
+    calendars: tuple[CalendarText, ...] = ()
     state: StateSettings = StateSettings()
     web: WebSettings = WebSettings()
     log: LogSettings = LogSettings()
@@ -237,6 +272,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             ours=self.ours,
             detectors=self.detectors,
             catalogue=self.catalogued,
+            calendars=self.calendars,
+            holidays=self.planned.holidays,
             partitions=self.topics.partitions,
             reports_partitions=self.topics.reports_partitions,
         )
@@ -253,6 +290,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "incidents": IncidentRule,
     "ours": OursRule,
     "catalogue": CatalogueSettings,
+    "planned": PlannedSettings,
     "state": StateSettings,
     "web": WebSettings,
     "log": LogSettings,
@@ -322,6 +360,7 @@ def load(path: Path | None = None, *, env: Mapping[str, str], flags: Mapping[str
         sources=_sources(written, sections["source_default"], origins),
         detectors=_detectors(written.get("detectors"), origins),
         catalogued=_catalogued(sections["catalogue"], written),
+        calendars=tuple(_calendar(path, written) for path in sections["planned"].maintenance),
     )
     _check_together(settings, written)
     return Loaded(settings, origins, file)
@@ -385,6 +424,8 @@ def _from_file(path: Path) -> dict[str, _Written]:
 
 def _beside(file: Path, value: Any) -> Any:
     """A path in the settings file is relative to that file."""
+    if isinstance(value, list):
+        return [_beside(file, each) for each in value]
     return str(file.parent / value) if isinstance(value, str) and value else value
 
 
@@ -566,6 +607,29 @@ def _with_zones(rule: SurgeRule, catalogue: Catalogue) -> SurgeRule:
                 hint="Keep one of the two.",
             )
     return msgspec.structs.replace(rule, time_zones=zones)
+
+
+def _calendar(path: Path, written: Mapping[str, _Written]) -> CalendarText:
+    """What an iCalendar file of planned.maintenance holds."""
+    given = written["planned.maintenance"]
+    try:
+        with path.open("rb") as file:
+            raw = file.read(maintenance.MAX_BYTES + 1)
+        text = raw.decode("utf-8-sig")
+        maintenance.check(text)
+    except OSError as error:
+        raise SettingsError(
+            f"calendar {path} of {given.title}{given.place} cannot be read",
+            _as_sentence(error.strerror or str(error)),
+            "Give the path of an iCalendar file.",
+        ) from None
+    except ValueError as error:
+        raise SettingsError(
+            f"calendar {path} of {given.title}{given.place} cannot be used",
+            _as_sentence(str(error)),
+            "Put it right, or drop it from the list.",
+        ) from None
+    return CalendarText(str(path), text)
 
 
 def _check_together(settings: Settings, written: Mapping[str, _Written]) -> None:

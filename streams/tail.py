@@ -134,7 +134,7 @@ def print_json(value: bytes) -> None:
 def line(alert: Alert) -> Text:
     """An alert for people, on one line: when it was decided, what it is, how bad, what happened."""
     resolved = alert.state is State.RESOLVED
-    # What another incident explains, or people spoke for, calls nobody.
+    # What another incident explains, was planned, or people spoke for, calls nobody.
     style = "green" if resolved else _STYLES[alert.severity] if asks(alert) else "dim"
     return Text.assemble(
         (safe(alert.updated_at), "dim"),

@@ -42,8 +42,11 @@ ALLOWED = {
     "zlib",
     "zoneinfo",  # local_time.py: the time zones as they are installed
     "detectors",
+    "holidays",  # public_holidays.py: the days as they are installed
+    "icalendar",  # maintenance.py: of a text
     "msgspec",
     "numpy",
+    "recurring_ical_events",
     "river",
 }
 #: `datetime` is for text: neither the clock nor chance nor a file may decide. hash and id differ between processes.

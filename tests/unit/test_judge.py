@@ -10,9 +10,11 @@ import pytest
 from detectors.alert import Alert, Kind, Pager, Severity, State
 from detectors.incident import IncidentRule
 from detectors.judge import Judge
+from detectors.maintenance import NOTHING, CalendarText, Maintenance
 from detectors.series import Names, Series
 from detectors.silence import Silent
 from detectors.surges import Recent, SurgeRecord, SurgeRow, Tick
+from detectors.surroundings import Surroundings
 from detectors.verdict import Scope
 
 MINUTE = 60_000
@@ -51,8 +53,9 @@ class Story:
     onset: the minute in which what surges began to.
     """
 
-    def __init__(self, source: str = "site") -> None:
-        self.judge = Judge(IncidentRule(), 1)
+    def __init__(self, source: str = "site", planned: Maintenance = NOTHING) -> None:
+        self.planned = planned
+        self.judge = Judge(IncidentRule(), 1, Surroundings(maintenance=planned))
         self.pager = Pager()
         self.source = source
         self.next_minute = 0
@@ -81,6 +84,10 @@ class Story:
     def nothing(self, minutes: int) -> list[Alert]:
         """So many minutes in which nothing is worth a look."""
         return [alert for _ in range(minutes) for alert in self._minute([], [])]
+
+    def restart(self) -> None:
+        """The judge goes on from its state."""
+        self.judge = Judge.from_state(IncidentRule(), 1, self.judge.to_state(), self.planned)
 
     def _minute(self, rows: list[SurgeRow], silent: list[Silent]) -> list[Alert]:
         at = BEGIN + (self.next_minute + 1) * MINUTE + LATENESS
@@ -517,3 +524,103 @@ def test_next_episode_counts_its_own_reports_only() -> None:
     [again, *_] = story.minutes(1, WHATSAPP_DOWN)
 
     assert (again.started_at, again.observed, again.expected) == ("2022-10-25T07:29:00Z", 180, 30.0)
+
+
+# --- planned maintenance ---
+
+
+def works(begin: int, end: int, *lines: str) -> Maintenance:
+    """Works from minute `begin` to minute `end` of a story."""
+    times = [f"{key}:20221025T07{4 + minute:02}00Z" for key, minute in (("DTSTART", begin), ("DTEND", end))]
+    event = ["BEGIN:VEVENT", "UID:1", "SUMMARY:Router swap", *times, *lines, "END:VEVENT"]
+    text = "\r\n".join(["BEGIN:VCALENDAR", "VERSION:2.0", "PRODID:tests", *event, "END:VCALENDAR", ""])
+    return Maintenance([CalendarText("works.ics", text)])
+
+
+def test_incident_within_a_window_is_info_and_silenced_however_long_and_resolves():
+    story = Story(planned=works(0, 30, "CATEGORIES:whatsapp", "LOCATION:lazio"))
+
+    story.minutes(20, LAZIO_WHATSAPP)
+    story.minutes(10, {}, observed=USUAL)
+
+    assert story.pages == []
+    told = {(each.severity, each.silenced, each.maintenance) for each in story.alerts}
+    assert told == {(Severity.INFO, True, "Router swap")}
+    assert story.alerts[0].state is State.OPEN
+    assert story.alerts[-1].state is State.RESOLVED
+    assert story.judge.pages_per_week() == 0
+
+
+def test_incident_that_goes_on_after_the_window_pages_then():
+    story = Story(planned=works(0, 10, "CATEGORIES:whatsapp"))
+
+    story.minutes(10, LAZIO_WHATSAPP)
+    assert story.pages == []
+    story.restart()
+    after = story.minutes(1, LAZIO_WHATSAPP)
+
+    assert [(each.state, each.silenced, each.maintenance) for each in after] == [(State.UPDATE, False, None)]
+    assert story.pages == after
+    assert story.pages[0].id == story.alerts[0].id
+
+
+def test_incident_whose_evidence_fell_with_the_window_stays_silenced_and_resolves():
+    story = Story(planned=works(0, 10, "CATEGORIES:whatsapp"))
+
+    story.minutes(10, LAZIO_WHATSAPP)
+    story.minutes(3, {("whatsapp", "lazio"): 1.0})
+    story.minutes(10, {}, observed=USUAL)
+
+    assert story.pages == []
+    assert story.alerts[-1].state is State.RESOLVED
+    assert {each.silenced for each in story.alerts} == {True}
+
+
+def test_window_that_begins_later_silences_nothing_that_paged_already():
+    story = Story(planned=works(10, 40, "CATEGORIES:whatsapp"))
+
+    story.minutes(30, LAZIO_WHATSAPP)
+
+    assert len(story.pages) == 1
+    assert not any(each.silenced for each in story.alerts)
+    assert story.alerts[-1].severity in (Severity.ERROR, Severity.CRITICAL)
+
+
+def test_window_that_begins_before_somebody_was_called_silences_and_severity_stays():
+    story = Story(planned=works(2, 40, "CATEGORIES:whatsapp"))
+
+    story.minutes(2, {("whatsapp", "lazio"): 9.0}, observed=8)
+    first = story.alerts[0]
+    story.minutes(20, LAZIO_WHATSAPP)
+
+    assert not first.silenced
+    assert story.pages == []
+    assert story.alerts[-1].silenced
+    assert {each.severity for each in story.alerts} == {first.severity}
+
+
+def test_outage_that_is_wider_than_the_window_pages():
+    story = Story(planned=works(0, 40, "LOCATION:lazio"))
+
+    story.minutes(2, LAZIO_WHATSAPP)
+    story.minutes(10, WHATSAPP_DOWN)
+
+    assert [(each.service, each.region) for each in story.pages] == [("whatsapp", None)]
+
+
+def test_service_down_in_regions_that_are_all_maintained_is_silenced():
+    story = Story(planned=works(0, 40, *(f"CATEGORIES:{each}" for each in SERVICES)))
+
+    story.minutes(10, WHATSAPP_DOWN)
+
+    assert story.pages == []
+    assert who(story.alerts[:1]) == [(Kind.SERVICE, "whatsapp", None)]
+
+
+def test_silent_feed_pages_within_maintenance_too():
+    story = Story(planned=works(0, 50))
+    story.minutes(5, {}, observed=USUAL)
+
+    story.silent_minutes(10)
+
+    assert [each.kind for each in story.pages] == [Kind.FEED]

@@ -199,3 +199,29 @@ def test_sizes_that_do_not_add_up_are_refused():
 
 def test_surge_is_the_default_bank():
     assert type(make_bank(DetectorChoice(), RULE, 60)) is SurgeBank
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_row_that_rests_is_scored_and_teaches_nothing(name: str):
+    disturbed, quiet = fed(name), fed(name)
+    resting = np.array([True, False])
+
+    for minute in range(300, 310):
+        surge = disturbed.close(MONDAY + minute * MINUTE_MS, np.array([60, 90]), resting)
+        usual = quiet.close(MONDAY + minute * MINUTE_MS, np.array([4, 90]), resting)
+    for bank in (disturbed, quiet):
+        bank.wake(resting)
+    after = [
+        bank.close(MONDAY + minute * MINUTE_MS, np.array([count, 90])).evidence.tolist()
+        for bank in (disturbed, quiet)
+        for minute, count in enumerate((5, 3, 30), 310)
+    ]
+
+    assert surge.evidence[0] >= usual.evidence[0]
+    assert after[:3] == after[3:]
+    mine, other = disturbed.arrays(), quiet.arrays()
+    # Two pickles of one model differ, as it may hold a set.
+    assert [each for each in other if each != "models" and not np.array_equal(mine[each], other[each])] in (
+        [],
+        ["sizes"],
+    )

@@ -393,3 +393,78 @@ def test_page_names_every_setting():
 
     assert [field.variable for field in FIELDS.values() if f"`{field.variable}`" not in page] == []
     assert [section for section in SECTIONS if f"## [{section}]" not in page] == []
+
+
+# --- what is planned ---
+
+SWAP = """\
+BEGIN:VCALENDAR
+VERSION:2.0
+PRODID:tests
+BEGIN:VEVENT
+UID:7
+SUMMARY:Swap
+DTSTART:20221025T070000Z
+DURATION:PT1H
+END:VEVENT
+END:VCALENDAR
+"""
+
+
+def test_calendars_lie_beside_the_settings_file_and_their_text_goes_into_the_rules():
+    Path("etc").mkdir()
+    Path("etc/works.ics").write_text(SWAP)
+    file = write('[planned]\nmaintenance = ["works.ics"]\nholidays = { it = "IT" }\n', "etc/groundswell.toml")
+
+    loaded = load(file, env={})
+    rules = pickle.loads(pickle.dumps(loaded.settings.rules()))
+
+    assert [each.name for each in rules.calendars] == ["etc/works.ics"]
+    assert rules.maintenance().title("whatsapp", "it", 1_666_681_440_000, 1_666_681_440_001) == "Swap"
+    assert rules.holidays == {"it": "IT"}
+    assert shown(loaded.settings.planned.maintenance) == '["etc/works.ics"]'
+
+
+def test_variable_gives_calendars_as_json():
+    Path("works.ics").write_text(SWAP)
+
+    loaded = load(env={"GROUNDSWELL_PLANNED_MAINTENANCE": '["works.ics"]'})
+
+    assert loaded.settings.planned.maintenance == (Path("works.ics"),)
+    assert loaded.settings.calendars[0].text == SWAP
+
+
+def test_calendar_that_is_not_there_is_named_with_the_setting():
+    error = refused('[planned]\nmaintenance = ["works.ics"]\n')
+
+    assert error.fact == "calendar works.ics of planned.maintenance in groundswell.toml cannot be read"
+    assert error.detail == "No such file or directory."
+
+
+def test_broken_calendar_is_named_with_the_event_and_what_is_wrong():
+    Path("works.ics").write_text(SWAP.replace("DURATION:PT1H", "DURATION:1H"))
+
+    error = refused('[planned]\nmaintenance = ["works.ics"]\n')
+
+    assert error.fact == "calendar works.ics of planned.maintenance in groundswell.toml cannot be used"
+    assert error.detail == "Event 1 (Swap 7): DURATION:1H cannot be read."
+
+
+def test_calendar_that_is_not_utf8_is_refused():
+    Path("works.ics").write_bytes(SWAP.replace("Swap", "Caf\xe9").encode("latin-1"))
+
+    assert "cannot be used" in refused('[planned]\nmaintenance = ["works.ics"]\n').fact
+
+
+@pytest.mark.parametrize("value", ['"works.ics"', "[1]", '[""]'])
+def test_calendars_are_a_list_of_paths(value):
+    error = refused(f"[planned]\nmaintenance = {value}\n")
+
+    assert "is not a list of files" in error.fact
+    assert error.hint == "Give a list of paths of files; the default is []."
+
+
+def test_country_that_does_not_exist_is_told_with_the_nearest():
+    error = refused('[planned]\nholidays = { it = "it" }\n')
+
+    assert error.fact == "section [planned]: country 'it' is unknown; did you mean IT?"

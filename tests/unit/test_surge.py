@@ -375,3 +375,137 @@ def test_holiday_is_followed_within_the_day_and_the_day_after_is_no_surge():
     assert off_on_the_holiday < 0.2
     assert evidence < 1
     assert off_after < 0.15
+
+
+class Planned:
+    """A bank of six series of a service; some of them rest for half an hour in which they bring what they like."""
+
+    def __init__(self) -> None:
+        self.bank = SurgeBank(RULE, 60)
+        self.bank.add([Series("reports", "shop", f"region {number}") for number in range(6)])
+        self.rng = np.random.default_rng(4)
+        self.now = MONDAY
+
+    def run(self, minutes: int, factor: float = 1.0, resting: np.ndarray | None = None) -> float:
+        """Minutes in which the first three series bring `factor` times the usual; the highest evidence of those."""
+        highest = -9.0
+        for _ in range(minutes):
+            usual = self.rng.poisson(4.0, 6)
+            times = np.where(np.arange(6) < 3, factor, 1.0)
+            scores = self.bank.close(self.now, np.round(usual * times).astype(np.int64), resting)
+            self.now += MINUTE_MS
+            highest = max(highest, float(scores.evidence[:3].max()))
+        return highest
+
+
+FIRST_THREE = np.arange(6) < 3
+
+
+@pytest.mark.parametrize("hours", [2, 30])
+def test_rows_that_rest_are_scored_and_all_that_is_learned_is_as_if_nothing_had_happened(hours: int):
+    disturbed, quiet = Planned(), Planned()
+    for each in (disturbed, quiet):
+        each.run(60 * hours)
+
+    assert disturbed.run(33, 10.0, FIRST_THREE) > 2
+    assert quiet.run(33, 1.0, FIRST_THREE) < 2
+    for each in (disturbed, quiet):
+        each.bank.wake(FIRST_THREE)
+        each.run(1)
+
+    mine, other = disturbed.bank.arrays(), quiet.bank.arrays()
+    assert [name for name in other if not np.array_equal(mine[name], other[name])] == []
+
+
+def test_rest_that_is_over_leaves_no_evidence_and_a_surge_that_goes_on_shows_at_once():
+    over, going_on = Planned(), Planned()
+    for each in (over, going_on):
+        each.run(120)
+        each.run(30, 10.0, FIRST_THREE)
+        each.bank.wake(FIRST_THREE)
+
+    assert over.run(20) < 0
+    assert going_on.run(4, 10.0) > 2
+
+
+def test_no_backlog_is_expected_after_a_rest():
+    feed = Planned()
+    feed.run(120)
+    feed.run(30, 1.0, FIRST_THREE)
+    feed.bank.wake(FIRST_THREE)
+
+    expected = feed.bank.expected(feed.now)
+
+    assert expected == pytest.approx([4.0] * 6, rel=0.3)
+
+
+def test_resting_row_that_misses_a_bucket_is_missing():
+    feed = Planned()
+    feed.run(120)
+    counts = np.array([-1, 4, 4, 4, 4, 4])
+
+    feed.bank.close(feed.now, counts, FIRST_THREE)
+
+    scores = feed.bank.close(feed.now + MINUTE_MS, np.array([8, 4, 4, 4, 4, 4]))
+    assert scores.expected[0] > 1.5 * scores.expected[1]
+
+
+class Country:
+    """Twelve series in Italy that are hardly busy on weekends, from 10 October 2022, a Monday, on."""
+
+    def __init__(self, holidays: dict[str, str], a_bucket: float = 8.0) -> None:
+        self.holidays = holidays
+        self.a_bucket = a_bucket
+        self.bank = SurgeBank(RULE, 600, holidays)
+        self.series = [Series("reports", f"service {k % 3}", f"it/{k // 3}") for k in range(12)]
+        self.bank.add(self.series)
+        self.rng = np.random.default_rng(5)
+        self.now = 19_275 * DAY_MS
+
+    def until(self, day: int, hour: int = 0) -> list[np.ndarray]:
+        """Up to an hour (UTC) of a day since 1970: evidence, low and high of all rows, bucket by bucket."""
+        told = []
+        while self.now < day * DAY_MS + hour * 60 * MINUTE_MS:
+            step = self.now % DAY_MS // (10 * MINUTE_MS)
+            weekend = (self.now // DAY_MS + 3) % 7 >= 5
+            rate = self.a_bucket * (1.0 - 0.6 * np.cos(2 * np.pi * step / 144)) * (0.1 if weekend else 1.0)
+            scores = self.bank.close(self.now, self.rng.poisson(rate, 12))
+            self.now += 10 * MINUTE_MS
+            told.append(np.stack([scores.evidence, *scores.bounds()]))
+        return told
+
+
+#: All Saints' Day 2022, a Tuesday and a public holiday.
+ALL_SAINTS = 19_297
+
+
+def test_interval_of_a_public_holiday_holds_both_types_of_day():
+    knows, does_not = Country({"it": "IT"}, 100.0), Country({}, 100.0)
+    for each in (knows, does_not):
+        each.until(ALL_SAINTS)
+
+    start, counts = ALL_SAINTS * DAY_MS, np.full(12, 40)
+    low, high = knows.bank.peek(start, np.ones(12), counts).bounds()
+    usual_low, usual_high = does_not.bank.peek(start, np.ones(12), counts).bounds()
+
+    assert (high - low > 1.2 * (usual_high - usual_low)).all()
+
+
+def test_days_that_are_no_public_holidays_are_the_same_with_and_without_the_country():
+    knows, does_not = Country({"it": "IT"}), Country({})
+
+    assert np.array_equal(knows.until(ALL_SAINTS), does_not.until(ALL_SAINTS))
+    assert not np.array_equal(knows.until(ALL_SAINTS, 3), does_not.until(ALL_SAINTS, 3))
+
+
+def test_bank_goes_on_within_a_public_holiday_as_if_it_had_not_been_kept():
+    feed = Country({"it": "IT"})
+    feed.until(ALL_SAINTS, 2)
+    kept = SurgeBank.restore(RULE, 600, feed.series, feed.bank.arrays(), feed.holidays)
+    start = feed.now
+
+    mine = feed.bank.close(start, np.full(12, 5))
+    other = kept.close(start, np.full(12, 5))
+
+    assert np.array_equal(mine.evidence, other.evidence)
+    assert np.array_equal(mine.bounds(), other.bounds())
