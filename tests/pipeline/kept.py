@@ -50,14 +50,16 @@ async def settled(scene: harness.Scene, alerts: Sequence[bytes]) -> dict[tuple[s
         reached = await harness.counted_up_to(scene)
         if any(reached.get(partition, 0) < end for partition, end in ends.items()):
             return False
+        # Snapshots are the most to read.
+        if len(await harness.alerts(scene)) < len(alerts):
+            return False
         inputs = [TopicPartition(scene.topics.counts, number) for number in range(scene.settings.topics.partitions)]
         upto = await end_offsets(scene.settings, [*inputs, TopicPartition(scene.topics.surges, 0)])
         found.update(await snapshots(scene))
         # First the counts, then the surges that follow from them.
         places = [(scene.topics.detect_state, tp.partition, upto[tp]) for tp in inputs]
         places.append((scene.topics.judge_state, 0, upto[TopicPartition(scene.topics.surges, 0)]))
-        kept = all((topic, part) in found and found[topic, part].offset == end for topic, part, end in places)
-        return kept and len(await harness.alerts(scene)) >= len(alerts)
+        return all((topic, part) in found and found[topic, part].offset == end for topic, part, end in places)
 
     await harness.wait_until(all_kept, 90, f"all reports were in snapshots and {len(alerts)} alerts were there")
     return found
