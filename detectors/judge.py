@@ -117,7 +117,7 @@ class Judge:
         self._explained: set[Scope] = set()
         self._refused: set[Scope] = set()
         self._loud: set[Scope] = set()  # what stands out of the table, whatever its evidence
-        # What goes on after people ended its incident: it opens nothing. With its pace when they did.
+        # What goes on after people ended its incident: it opens nothing. With the peak that it has to double.
         self._quelled: dict[Scope, float] = {}
         self._heeded: dict[str, None] = {}  # ids of the last commands, in their order
         # The calendar: event times at which something is to do, and the rows that belong to them.
@@ -239,7 +239,7 @@ class Judge:
         self._hear(held, at)
         self._looked_at = None
         evidence = self._evidence(at)
-        self._quelled = words.still_quelled(self._quelled, self._hot, self._cells)
+        self._quelled = words.still_quelled(self._quelled, self._quelled_causes, self._hot, self._cells)
         self._forget_incidents(at)
         unmuted = self._unmute_lapsed(at)
         said: _Said = []

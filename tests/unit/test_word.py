@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from detectors.alert import Alert, Kind, Resolution, Severity, State
+from detectors.alert import FEED, Alert, Kind, Resolution, Severity, State
 from detectors.cells import Cell
 from detectors.command import Action, Command
 from detectors.incident import IncidentRule
@@ -12,7 +12,7 @@ from detectors.judge import Judge
 from detectors.series import Names, Series
 from detectors.surges import Recent, SurgeRow
 from detectors.verdict import Scope
-from detectors.word import still_quelled
+from detectors.word import quelled, still_quelled
 from tests.unit.test_judge import LAZIO_DARK, LAZIO_WHATSAPP, WHATSAPP_DOWN, Story, of, who
 
 SAID = 1_666_681_800_000
@@ -40,23 +40,26 @@ class Told(Story):
         self.judge = Judge.from_state(IncidentRule(), 1, self.judge.to_state())
 
 
-def a_cell(scope: Scope, beyond: int) -> Cell:
-    """A place with so many reports a minute beyond the usual."""
-    recent = Recent(60, SAID, [10 + beyond] * 20, [10.0] * 20, [4.0] * 20, [16.0] * 20)
-    row = SurgeRow(
+def a_row(scope: Scope, end: int, beyond: int) -> SurgeRow:
+    """Five minutes up to `end` with so many reports a minute beyond the usual."""
+    return SurgeRow(
         series=Series("site", *scope),
         names=Names(*scope),
         evidence=9.0,
-        onset=SAID - 1_200_000,
-        start=SAID - 60_000,
+        onset=end - 300_000,
+        start=end - 60_000,
         closed=True,
         observed=10 + beyond,
         expected=10.0,
         low=4.0,
         high=16.0,
-        recent=recent,
+        recent=Recent(60, end, [10 + beyond] * 5, [10.0] * 5, [4.0] * 5, [16.0] * 5),
     )
-    return Cell(*scope).saw(row, SAID, None)
+
+
+def a_cell(scope: Scope, beyond: int) -> Cell:
+    """A place after five such minutes."""
+    return Cell(*scope).saw(a_row(scope, SAID, beyond), SAID, None)
 
 
 # Acknowledged
@@ -301,17 +304,42 @@ def test_incident_that_ended_by_itself_is_over() -> None:
     assert (alerts[-1].state, alerts[-1].resolution) == (State.RESOLVED, Resolution.OVER)
 
 
-def test_what_doubled_takes_with_it_what_lies_within_it() -> None:
-    lazio, veneto = ("whatsapp", "lazio"), ("whatsapp", "veneto")
-    paces = {("whatsapp", "*"): 1.5, lazio: 1.0, ("*", "lazio"): 40.0, veneto: 0.5}
+WIDE, LAZIO, VENETO, ALL_OF_LAZIO = ("whatsapp", "*"), ("whatsapp", "lazio"), ("whatsapp", "veneto"), ("*", "lazio")
+PEAKS = {WIDE: 1.5, LAZIO: 1.0, ALL_OF_LAZIO: 40.0, VENETO: 0.5}
 
-    # Without cells nothing has a pace: at the least one has to double from, all of it is quiet.
-    assert still_quelled(paces, paces.keys(), {}) == paces
-    assert still_quelled(paces, {lazio}, {}) == {lazio: 1.0}
-    assert still_quelled(paces, paces.keys(), {("whatsapp", "*"): a_cell(("whatsapp", "*"), beyond=4)}) == {
-        ("*", "lazio"): 40.0
-    }
-    assert still_quelled(paces, paces.keys(), {lazio: a_cell(lazio, beyond=3)}) == paces
+
+def test_what_was_ended_opens_nothing_while_it_surges_on() -> None:
+    assert still_quelled(PEAKS, {WIDE}, PEAKS.keys(), {}) == PEAKS
+    assert still_quelled(PEAKS, {WIDE}, {("signal", "lazio")}, {}) == {}
+
+
+def test_silent_feed_that_was_ended_is_part_of_no_surge() -> None:
+    feed, everything = (FEED, "site"), ("*", "*")
+    ended = {feed: 0.0, everything: 1.0}
+
+    assert still_quelled(ended, {everything}, set(), {}) == {feed: 0.0}
+    assert still_quelled(ended, {everything}, {everything}, {everything: a_cell(everything, beyond=9)}) == {feed: 0.0}
+
+
+def test_what_was_an_incident_opens_nothing_while_a_part_of_it_surges_on() -> None:
+    assert still_quelled(PEAKS, {WIDE}, {LAZIO}, {}) == {WIDE: 1.5, LAZIO: 1.0}
+    assert still_quelled(PEAKS, {WIDE}, {ALL_OF_LAZIO}, {}) == {ALL_OF_LAZIO: 40.0}
+
+
+def test_what_doubled_takes_with_it_what_lies_within_it() -> None:
+    # Two a minute are the least that has to double.
+    grown, same = a_cell(WIDE, beyond=4), a_cell(LAZIO, beyond=3)
+
+    assert still_quelled(PEAKS, {WIDE}, PEAKS.keys(), {WIDE: grown}) == {ALL_OF_LAZIO: 40.0}
+    assert still_quelled(PEAKS, {WIDE}, PEAKS.keys(), {LAZIO: same}) == PEAKS
+
+
+def test_outage_has_to_double_its_peak_since_what_it_brings_right_now_scatters() -> None:
+    now = a_cell(LAZIO, beyond=12)
+    lull = now.saw(a_row(LAZIO, SAID + 300_000, beyond=1), SAID + 300_000, None)
+
+    assert quelled(LAZIO, {LAZIO}, {LAZIO: now})[LAZIO] == 12.0
+    assert quelled(LAZIO, {LAZIO}, {LAZIO: lull})[LAZIO] == 12.0
 
 
 # False alarms
