@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import msgspec
 import pytest
 
 from detectors.alert import FEED, Alert, Kind, Resolution, Severity, State
@@ -10,14 +13,28 @@ from detectors.command import Action, Command
 from detectors.incident import IncidentRule
 from detectors.judge import Judge
 from detectors.series import Names, Series
-from detectors.surges import Recent, SurgeRow
+from detectors.surges import Recent, SurgeRecord, SurgeRow, Tick
 from detectors.verdict import Scope
 from detectors.word import quelled, still_quelled
-from tests.unit.test_judge import LAZIO_DARK, LAZIO_WHATSAPP, WHATSAPP_DOWN, Story, of, who
+from tests.unit.test_judge import (
+    BEGIN,
+    LATENESS,
+    LAZIO_DARK,
+    LAZIO_WHATSAPP,
+    MINUTE,
+    REGIONS,
+    USUAL,
+    WHATSAPP_DOWN,
+    Story,
+    of,
+    who,
+)
 
 SAID = 1_666_681_800_000
 #: Reports a minute that are a warning at first and an error after some minutes.
 FEW = 12
+
+WIDE, LAZIO, VENETO, ALL_OF_LAZIO = ("whatsapp", "*"), ("whatsapp", "lazio"), ("whatsapp", "veneto"), ("*", "lazio")
 
 
 class Told(Story):
@@ -35,6 +52,15 @@ class Told(Story):
         self.alerts += told
         self.pages += [alert for alert in told if self.pager.pages(alert)]
         return told
+
+    def early_minute(self, surging: Mapping[Scope, float], observed: int) -> list[Alert]:
+        """What is said in the middle of a minute, of what began to surge in it."""
+        start = BEGIN + self.next_minute * MINUTE
+        self.onset = self.next_minute
+        rows = [self._row(scope, nats, observed, USUAL / 3) for scope, nats in surging.items()]
+        early = [msgspec.structs.replace(row, closed=False, recent=None) for row in rows]
+        at = start + MINUTE // 3 + LATENESS
+        return self.judge.apply(SurgeRecord(0, 1, at, [Tick(at, early, [])]))
 
     def restart(self) -> None:
         self.judge = Judge.from_state(IncidentRule(), 1, self.judge.to_state())
@@ -244,6 +270,29 @@ def test_outage_that_came_back_after_a_quiet_time_is_the_next_episode_of_what_wa
     assert (again.id, again.episode) == (first.id, 2)
 
 
+def test_region_that_joins_late_what_was_resolved_by_hand_opens_nothing() -> None:
+    story = Told()
+    few_more = {("whatsapp", region): 0.0 for region in REGIONS}
+    story.minutes(3, few_more, observed=9)
+    [first] = story.minutes(1, few_more | {WIDE: 4.0}, observed=9)
+    story.say(Action.RESOLVE, first.id)
+
+    after = story.minutes(60, few_more | {WIDE: 4.0, LAZIO: 2.5}, observed=9)
+
+    assert first.kind is Kind.SERVICE
+    assert after == []
+
+
+def test_region_that_joins_within_a_bucket_what_was_resolved_by_hand_opens_nothing() -> None:
+    story = Told()
+    down = {scope: nats for scope, nats in WHATSAPP_DOWN.items() if scope != VENETO}
+    [first, *_] = story.minutes(5, down)
+    story.say(Action.RESOLVE, first.id)
+    story.minutes(5, down)
+
+    assert story.early_minute({VENETO: 9.0}, observed=30) == []
+
+
 def test_another_outage_is_told_while_what_was_resolved_by_hand_goes_on() -> None:
     story = Told()
     [first, *_] = story.minutes(5, LAZIO_DARK)
@@ -304,7 +353,6 @@ def test_incident_that_ended_by_itself_is_over() -> None:
     assert (alerts[-1].state, alerts[-1].resolution) == (State.RESOLVED, Resolution.OVER)
 
 
-WIDE, LAZIO, VENETO, ALL_OF_LAZIO = ("whatsapp", "*"), ("whatsapp", "lazio"), ("whatsapp", "veneto"), ("*", "lazio")
 PEAKS = {WIDE: 1.5, LAZIO: 1.0, ALL_OF_LAZIO: 40.0, VENETO: 0.5}
 
 
