@@ -334,12 +334,12 @@ class Judge:
 
     @property
     def _quelled_causes(self) -> set[Scope]:
-        """What people ended and goes on: it explains what it did before."""
+        """What people ended and goes on."""
         return {scope for scope in self._quelled if scope in self._incidents and scope[0] != FEED}
 
     def _explain(self, surging: list[Scope], evidence: dict[Scope, float], at: int, said: _Said) -> None:
         """Find the causes of all that surges; open incidents, or change what is open."""
-        roots = self._roots | self._quelled_causes
+        roots = self._roots
         latest = max(self._cells[scope].onset(at, self._silent) for scope in surging)
         begin = min(latest, at - LOOK_BACK_MS) if latest > at - LATEST_MS else at - LOOK_BACK_MS
         candidates = self._candidates(evidence) | {scope for scope in roots if scope in self._cells}
