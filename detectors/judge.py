@@ -144,7 +144,7 @@ class Judge:
         self._explained: set[Scope] = set()
         self._refused: set[Scope] = set()
         self._loud: set[Scope] = set()  # what stands out of the table, whatever its evidence
-        # What goes on after people ended its incident: it opens nothing. With its pace when they did.
+        # What goes on after people ended its incident: it opens nothing. With the peak that it has to double.
         self._quelled: dict[Scope, float] = {}
         self._heeded: dict[str, None] = {}  # ids of the last commands, in their order
         # The calendar: event times at which something is to do, and the rows that belong to them.
@@ -268,7 +268,7 @@ class Judge:
         self._hear(held, at)
         self._looked_at = None
         evidence = self._evidence(at)
-        self._quelled = words.still_quelled(self._quelled, self._hot, self._cells)
+        self._quelled = words.still_quelled(self._quelled, self._quelled_causes, self._hot, self._cells)
         self._forget_incidents(at)
         unmuted = self._unmute_lapsed(at)
         said: _Said = []
@@ -372,12 +372,12 @@ class Judge:
 
     @property
     def _quelled_causes(self) -> set[Scope]:
-        """What people ended and goes on: it explains what it did before."""
+        """What people ended and goes on."""
         return {scope for scope in self._quelled if scope in self._incidents and scope[0] != FEED}
 
     def _explain(self, surging: list[Scope], evidence: dict[Scope, float], at: int, said: _Said) -> None:
         """Find the causes of all that surges; open incidents, or change what is open."""
-        roots = self._roots | self._quelled_causes
+        roots = self._roots
         latest = max(self._cells[scope].onset(at, self._silent) for scope in surging)
         begin = min(latest, at - LOOK_BACK_MS) if latest > at - LATEST_MS else at - LOOK_BACK_MS
         candidates = self._candidates(evidence) | {scope for scope in roots if scope in self._cells}

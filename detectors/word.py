@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from msgspec.structs import replace
 
 from detectors.alert import FEED, Acknowledged, Muted, Resolution, millis, utc
-from detectors.cells import Cell
+from detectors.cells import Cell, Feed
 from detectors.command import Action, Command
 from detectors.incident import Incident
 from detectors.verdict import Scope, within
@@ -19,6 +19,8 @@ REMEMBERED = 1_000
 PACE_MS = 300_000
 #: Reports a minute beyond the usual that are as good as none where something has to double.
 LEAST_PACE = 2.0
+#: Parts of an incident that are remembered as surging when it was ended.
+MOST_QUELLED = 500
 
 #: What ends an incident, and how.
 ENDS = {Action.RESOLVE: Resolution.BY_HAND, Action.FALSE_ALARM: Resolution.FALSE_ALARM}
@@ -62,37 +64,49 @@ def family(incident: Incident, others: Iterable[Incident]) -> list[Incident]:
 
 
 def pace(cell: Cell | None) -> float:
-    """Reports a minute beyond the usual that all sources of a place brought lately."""
-    total = 0.0
-    for feed in cell.feeds if cell is not None else ():
-        if not feed.bucket_ms:
-            continue
-        last = feed.buckets[-max(1, PACE_MS // feed.bucket_ms) :]
-        seen = [bucket.observed - bucket.expected for bucket in last if bucket.observed >= 0]
-        if seen:
-            total += sum(seen) / len(seen) * 60_000 / feed.bucket_ms
-    return total
+    """Reports a minute beyond the usual that all sources of a place brought in the last five minutes."""
+    return sum(_pace(feed, len(feed.buckets)) for feed in cell.feeds) if cell is not None else 0.0
+
+
+def peak(cell: Cell | None) -> float:
+    """The highest that the pace was lately, of each source: of a small outage it scatters too much to be doubled."""
+    if cell is None:
+        return 0.0
+    return sum(max((_pace(feed, end) for end in range(1, len(feed.buckets) + 1)), default=0.0) for feed in cell.feeds)
+
+
+def _pace(feed: Feed, end: int) -> float:
+    """The pace of a source at the end of so many of its buckets."""
+    if not feed.bucket_ms:
+        return 0.0
+    last = feed.buckets[max(0, end - max(1, PACE_MS // feed.bucket_ms)) : end]
+    seen = [bucket.observed - bucket.expected for bucket in last if bucket.observed >= 0]
+    return sum(seen) / len(seen) * 60_000 / feed.bucket_ms if seen else 0.0
 
 
 def quelled(scope: Scope, hot: Collection[Scope], cells: Mapping[Scope, Cell]) -> dict[Scope, float]:
     """What opens nothing for now, after the incident of a scope was ended by people: it, and what surges within it.
 
-    Each with its pace, which it has to double.
+    Each with the peak that it has to double. Of what is within it MOST_QUELLED; the incident explains the rest.
     """
-    within_it = {scope, *(each for each in hot if within(each, scope))}
-    return {each: pace(cells.get(each)) for each in sorted(within_it)}
+    parts = {each: peak(cells.get(each)) for each in hot if within(each, scope) and each != scope}
+    most = sorted(parts, key=lambda each: (-parts[each], each))[:MOST_QUELLED]
+    return {scope: peak(cells.get(scope))} | {each: parts[each] for each in most}
 
 
 def still_quelled(
-    paces: Mapping[Scope, float], hot: Collection[Scope], cells: Mapping[Scope, Cell]
+    peaks: Mapping[Scope, float], causes: Collection[Scope], hot: Collection[Scope], cells: Mapping[Scope, Cell]
 ) -> dict[Scope, float]:
     """What still opens nothing: what has surged on ever since, and neither doubled nor lies within what did.
 
-    A silent feed does until it is back, which the judge hears of.
+    causes: what was an incident. That also does while parts of it surge on. A silent feed does until it is back, which
+    the judge hears of.
     """
-    grown = [scope for scope, before in paces.items() if pace(cells.get(scope)) >= 2 * max(before, LEAST_PACE)]
+    on = {scope for scope in peaks if scope in hot}
+    on |= {scope for scope in causes if scope in peaks and any(within(each, scope) for each in on)}
+    grown = [scope for scope in on if pace(cells.get(scope)) >= 2 * max(peaks[scope], LEAST_PACE)]
     return {
         scope: before
-        for scope, before in paces.items()
-        if (scope[0] == FEED or scope in hot) and not any(within(scope, each) for each in grown)
+        for scope, before in peaks.items()
+        if scope[0] == FEED or (scope in on and not any(within(scope, each) for each in grown))
     }

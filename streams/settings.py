@@ -130,7 +130,7 @@ class TopicSettings(msgspec.Struct, frozen=True, kw_only=True):
         float,
         Meta(gt=0, le=3650, description="how long report-counts and surges, read by the workers alone, are kept, days"),
     ] = 7.0
-    alerts_days: Annotated[float, Meta(gt=0, le=3650, description="how long alerts are kept, days")] = 30.0
+    alerts_days: Annotated[float, Meta(gt=0, le=3650, description="how long alerts and commands are kept, days")] = 30.0
 
 
 class ReportSettings(msgspec.Struct, frozen=True, kw_only=True):

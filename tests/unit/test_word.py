@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import msgspec
 import pytest
 
-from detectors.alert import Alert, Kind, Resolution, Severity, State
+from detectors.alert import FEED, Alert, Kind, Resolution, Severity, State
 from detectors.cells import Cell
 from detectors.command import Action, Command
 from detectors.incident import IncidentRule
 from detectors.judge import Judge
 from detectors.series import Names, Series
-from detectors.surges import Recent, SurgeRow
+from detectors.surges import Recent, SurgeRecord, SurgeRow, Tick
 from detectors.verdict import Scope
-from detectors.word import still_quelled
-from tests.unit.test_judge import LAZIO_DARK, LAZIO_WHATSAPP, WHATSAPP_DOWN, Story, of, who
+from detectors.word import quelled, still_quelled
+from tests.unit.test_judge import (
+    BEGIN,
+    LATENESS,
+    LAZIO_DARK,
+    LAZIO_WHATSAPP,
+    MINUTE,
+    REGIONS,
+    USUAL,
+    WHATSAPP_DOWN,
+    Story,
+    of,
+    who,
+)
 
 SAID = 1_666_681_800_000
 #: Reports a minute that are a warning at first and an error after some minutes.
 FEW = 12
+
+WIDE, LAZIO, VENETO, ALL_OF_LAZIO = ("whatsapp", "*"), ("whatsapp", "lazio"), ("whatsapp", "veneto"), ("*", "lazio")
 
 
 class Told(Story):
@@ -36,27 +53,39 @@ class Told(Story):
         self.pages += [alert for alert in told if self.pager.pages(alert)]
         return told
 
+    def early_minute(self, surging: Mapping[Scope, float], observed: int) -> list[Alert]:
+        """What is said in the middle of a minute, of what began to surge in it."""
+        start = BEGIN + self.next_minute * MINUTE
+        self.onset = self.next_minute
+        rows = [self._row(scope, nats, observed, USUAL / 3) for scope, nats in surging.items()]
+        early = [msgspec.structs.replace(row, closed=False, recent=None) for row in rows]
+        at = start + MINUTE // 3 + LATENESS
+        return self.judge.apply(SurgeRecord(0, 1, at, [Tick(at, early, [])]))
+
     def restart(self) -> None:
         self.judge = Judge.from_state(IncidentRule(), 1, self.judge.to_state())
 
 
-def a_cell(scope: Scope, beyond: int) -> Cell:
-    """A place with so many reports a minute beyond the usual."""
-    recent = Recent(60, SAID, [10 + beyond] * 20, [10.0] * 20, [4.0] * 20, [16.0] * 20)
-    row = SurgeRow(
+def a_row(scope: Scope, end: int, beyond: int) -> SurgeRow:
+    """Five minutes up to `end` with so many reports a minute beyond the usual."""
+    return SurgeRow(
         series=Series("site", *scope),
         names=Names(*scope),
         evidence=9.0,
-        onset=SAID - 1_200_000,
-        start=SAID - 60_000,
+        onset=end - 300_000,
+        start=end - 60_000,
         closed=True,
         observed=10 + beyond,
         expected=10.0,
         low=4.0,
         high=16.0,
-        recent=recent,
+        recent=Recent(60, end, [10 + beyond] * 5, [10.0] * 5, [4.0] * 5, [16.0] * 5),
     )
-    return Cell(*scope).saw(row, SAID, None)
+
+
+def a_cell(scope: Scope, beyond: int) -> Cell:
+    """A place after five such minutes."""
+    return Cell(*scope).saw(a_row(scope, SAID, beyond), SAID, None)
 
 
 # Acknowledged
@@ -241,6 +270,29 @@ def test_outage_that_came_back_after_a_quiet_time_is_the_next_episode_of_what_wa
     assert (again.id, again.episode) == (first.id, 2)
 
 
+def test_region_that_joins_late_what_was_resolved_by_hand_opens_nothing() -> None:
+    story = Told()
+    few_more = {("whatsapp", region): 0.0 for region in REGIONS}
+    story.minutes(3, few_more, observed=9)
+    [first] = story.minutes(1, few_more | {WIDE: 4.0}, observed=9)
+    story.say(Action.RESOLVE, first.id)
+
+    after = story.minutes(60, few_more | {WIDE: 4.0, LAZIO: 2.5}, observed=9)
+
+    assert first.kind is Kind.SERVICE
+    assert after == []
+
+
+def test_region_that_joins_within_a_bucket_what_was_resolved_by_hand_opens_nothing() -> None:
+    story = Told()
+    down = {scope: nats for scope, nats in WHATSAPP_DOWN.items() if scope != VENETO}
+    [first, *_] = story.minutes(5, down)
+    story.say(Action.RESOLVE, first.id)
+    story.minutes(5, down)
+
+    assert story.early_minute({VENETO: 9.0}, observed=30) == []
+
+
 def test_another_outage_is_told_while_what_was_resolved_by_hand_goes_on() -> None:
     story = Told()
     [first, *_] = story.minutes(5, LAZIO_DARK)
@@ -301,17 +353,41 @@ def test_incident_that_ended_by_itself_is_over() -> None:
     assert (alerts[-1].state, alerts[-1].resolution) == (State.RESOLVED, Resolution.OVER)
 
 
-def test_what_doubled_takes_with_it_what_lies_within_it() -> None:
-    lazio, veneto = ("whatsapp", "lazio"), ("whatsapp", "veneto")
-    paces = {("whatsapp", "*"): 1.5, lazio: 1.0, ("*", "lazio"): 40.0, veneto: 0.5}
+PEAKS = {WIDE: 1.5, LAZIO: 1.0, ALL_OF_LAZIO: 40.0, VENETO: 0.5}
 
-    # Without cells nothing has a pace: at the least one has to double from, all of it is quiet.
-    assert still_quelled(paces, paces.keys(), {}) == paces
-    assert still_quelled(paces, {lazio}, {}) == {lazio: 1.0}
-    assert still_quelled(paces, paces.keys(), {("whatsapp", "*"): a_cell(("whatsapp", "*"), beyond=4)}) == {
-        ("*", "lazio"): 40.0
-    }
-    assert still_quelled(paces, paces.keys(), {lazio: a_cell(lazio, beyond=3)}) == paces
+
+def test_what_was_ended_opens_nothing_while_it_surges_on() -> None:
+    assert still_quelled(PEAKS, {WIDE}, PEAKS.keys(), {}) == PEAKS
+    assert still_quelled(PEAKS, {WIDE}, {("signal", "lazio")}, {}) == {}
+
+
+def test_silent_feed_that_was_ended_is_part_of_no_surge() -> None:
+    feed, everything = (FEED, "site"), ("*", "*")
+    ended = {feed: 0.0, everything: 1.0}
+
+    assert still_quelled(ended, {everything}, set(), {}) == {feed: 0.0}
+    assert still_quelled(ended, {everything}, {everything}, {everything: a_cell(everything, beyond=9)}) == {feed: 0.0}
+
+
+def test_what_was_an_incident_opens_nothing_while_a_part_of_it_surges_on() -> None:
+    assert still_quelled(PEAKS, {WIDE}, {LAZIO}, {}) == {WIDE: 1.5, LAZIO: 1.0}
+    assert still_quelled(PEAKS, {WIDE}, {ALL_OF_LAZIO}, {}) == {ALL_OF_LAZIO: 40.0}
+
+
+def test_what_doubled_takes_with_it_what_lies_within_it() -> None:
+    # Two a minute are the least that has to double.
+    grown, same = a_cell(WIDE, beyond=4), a_cell(LAZIO, beyond=3)
+
+    assert still_quelled(PEAKS, {WIDE}, PEAKS.keys(), {WIDE: grown}) == {ALL_OF_LAZIO: 40.0}
+    assert still_quelled(PEAKS, {WIDE}, PEAKS.keys(), {LAZIO: same}) == PEAKS
+
+
+def test_outage_has_to_double_its_peak_since_what_it_brings_right_now_scatters() -> None:
+    now = a_cell(LAZIO, beyond=12)
+    lull = now.saw(a_row(LAZIO, SAID + 300_000, beyond=1), SAID + 300_000, None)
+
+    assert quelled(LAZIO, {LAZIO}, {LAZIO: now})[LAZIO] == 12.0
+    assert quelled(LAZIO, {LAZIO}, {LAZIO: lull})[LAZIO] == 12.0
 
 
 # False alarms
