@@ -179,7 +179,7 @@ def _show(checked: Checked) -> None:
     if catalogue := checked.catalogue:
         console.out.print(f"Catalogue ({console.safe(catalogue.file)})", style="bold")
         numbers = msgspec.structs.asdict(catalogue)
-        console.out.print("  ".join(f"{number} {name}" for name, number in numbers.items() if name != "file"))
+        console.out.print("  ".join(f"{name}: {number}" for name, number in numbers.items() if name != "file"))
         console.out.print()
     console.out.print("Versions", style="bold")
     console.out.print("  ".join(f"{name} {version}" for name, version in checked.versions.items()))

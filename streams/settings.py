@@ -21,7 +21,8 @@ from detectors.ours import OursRule
 from detectors.river_models import DetectorChoice
 from detectors.source import SourceRule
 from detectors.surge import SurgeRule
-from streams import catalogue_file
+from streams.catalogue_file import CatalogueError
+from streams.catalogue_file import read as read_catalogue
 from streams.fault import Fault
 from streams.fields import PREFIX, Field, Secret, convert, fields_of, shown
 
@@ -589,8 +590,8 @@ def _catalogued(settings: CatalogueSettings, written: Mapping[str, _Written]) ->
             _as_sentence(FIELDS["catalogue.file"].sentence),
         )
     try:
-        return catalogue_file.read(settings.file)
-    except catalogue_file.CatalogueError as error:
+        return read_catalogue(settings.file)
+    except CatalogueError as error:
         raise SettingsError(error.fact, error.detail, error.hint) from None
 
 
