@@ -425,21 +425,25 @@ def summary(alert: Alert, until_ms: int) -> str:
             return f"{name} is silent{again}: no report {since}, {missed} expected since then"
         silence = _span(resolved_ms - started_ms)
         back = _clock(resolved_ms, resolved_ms)
-        if alert.resolution in _BY_PEOPLE:
-            return f"{name}: {_BY_PEOPLE[alert.resolution]} at {back} UTC after {silence} of silence"
+        if alert.resolution in _ENDS:
+            return f"{name}: {_ENDS[alert.resolution]} at {back} UTC after {silence} of silence"
         return f"{name} is back at {back} UTC after {silence} of silence, {missed} reports expected in that time"
     counted = f"{_units(alert.observed, 'report')} in {_span(until_ms - started_ms)}, {_usual(alert.expected)}"
     if alert.expected >= _HARDLY_ANY:
         counted += f" ({_figure(alert.observed / alert.expected)} times)"
     planned = "" if alert.maintenance is None else f"; planned: {_one_line(alert.maintenance)}"
     if resolved_ms is not None:
-        resolved = "resolved" if alert.resolution is None else _BY_PEOPLE.get(alert.resolution, "resolved")
+        resolved = "resolved" if alert.resolution is None else _ENDS.get(alert.resolution, "resolved")
         return f"{name}: {resolved} at {_clock(resolved_ms, resolved_ms)} UTC after {counted}, {since}{planned}"
     return f"{name}{again}: {counted}, {since}{planned}"
 
 
-#: How people put an end to an incident, in its last line.
-_BY_PEOPLE = {Resolution.BY_HAND: "resolved by hand", Resolution.FALSE_ALARM: "called a false alarm"}
+#: How an incident ended that had not calmed down, in its last line.
+_ENDS = {
+    Resolution.BY_HAND: "resolved by hand",
+    Resolution.FALSE_ALARM: "called a false alarm",
+    Resolution.ACCEPTED: "accepted as the new level",
+}
 
 #: Below it an expected count is put in words: a ratio of thousands would say nothing.
 _HARDLY_ANY = 0.05

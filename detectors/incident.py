@@ -58,6 +58,14 @@ class IncidentRule(msgspec.Struct, frozen=True, kw_only=True):
     reopen_seconds: Annotated[
         float, Meta(ge=0, le=604_800, description="how long after that a surge is the same incident's, seconds")
     ] = 3600.0
+    accept_after_seconds: Annotated[
+        float,
+        Meta(
+            ge=600,
+            le=31_536_000,
+            description="an incident that lasts so long is accepted as the new level and ends as that, seconds",
+        ),
+    ] = 86_400.0
     update_seconds: Annotated[
         float, Meta(ge=10, le=86_400, description="an open incident is reported at least so often, seconds")
     ] = 300.0

@@ -242,8 +242,8 @@ class Judge:
     def _named(self, incident: str) -> Incident | None:
         return next((each for each in self._incidents.values() if each.id == incident and each.resolved is None), None)
 
-    def _end(self, incident: Incident, resolution: Resolution, at: int, said: _Said, word: Word) -> None:
-        """People say that an incident is over. What is left of its evidence opens nothing."""
+    def _end(self, incident: Incident, resolution: Resolution, at: int, said: _Said, word: Word | None = None) -> None:
+        """People, or how long it lasts, put an end to an incident. What is left of its evidence opens nothing."""
         if incident.scope[0] == FEED:
             self._quelled[incident.scope] = 0.0
         else:
@@ -698,6 +698,9 @@ class Judge:
         weight = self._weight(incident, sums)
         if calm is not None and at >= calm + self._close_after_ms and not self._waits(incident, calm, at):
             self._say(replace(incident, resolved=at, resolution=Resolution.OVER), State.RESOLVED, at, said)
+        elif calm is None and not stale and incident.parent is None and at >= incident.detected + self._accept_after_ms:
+            for each in words.family(incident, self._incidents.values()):
+                self._end(each, Resolution.ACCEPTED, at, said)
         elif (
             at >= incident.sent + self._update_ms
             or sums.observed - sums.expected >= 2 * max(incident.excess, DOUBLES_FROM)
@@ -880,6 +883,7 @@ class Judge:
             self._schedule(incident.resolved + self._reopen_ms)
             return
         self._schedule(incident.sent + self._update_ms)
+        self._schedule(incident.detected + self._accept_after_ms)
         for until in self._catalogue.mute_ends(incident.scope, kind_of(incident.scope)):
             self._schedule(until)
         if incident.muted is not None and incident.muted.until is not None:
@@ -891,6 +895,10 @@ class Judge:
     @property
     def _close_after_ms(self) -> int:
         return round(self.rule.close_after_seconds * 1000)
+
+    @property
+    def _accept_after_ms(self) -> int:
+        return round(self.rule.accept_after_seconds * 1000)
 
     @property
     def _reopen_ms(self) -> int:

@@ -7,7 +7,7 @@ from math import sqrt
 
 import pytest
 
-from detectors.alert import Alert, Kind, Pager, Severity, State
+from detectors.alert import Alert, Kind, Pager, Resolution, Severity, State
 from detectors.incident import IncidentRule
 from detectors.judge import Judge
 from detectors.maintenance import NOTHING, CalendarText, Maintenance
@@ -53,9 +53,10 @@ class Story:
     onset: the minute in which what surges began to.
     """
 
-    def __init__(self, source: str = "site", planned: Maintenance = NOTHING) -> None:
+    def __init__(self, source: str = "site", planned: Maintenance = NOTHING, rule: IncidentRule | None = None) -> None:
         self.planned = planned
-        self.judge = Judge(IncidentRule(), 1, Surroundings(maintenance=planned))
+        self.rule = rule or IncidentRule()
+        self.judge = Judge(self.rule, 1, Surroundings(maintenance=planned))
         self.pager = Pager()
         self.source = source
         self.next_minute = 0
@@ -87,7 +88,7 @@ class Story:
 
     def restart(self) -> None:
         """The judge goes on from its state."""
-        self.judge = Judge.from_state(IncidentRule(), 1, self.judge.to_state(), self.planned)
+        self.judge = Judge.from_state(self.rule, 1, self.judge.to_state(), Surroundings(maintenance=self.planned))
 
     def _minute(self, rows: list[SurgeRow], silent: list[Silent]) -> list[Alert]:
         at = BEGIN + (self.next_minute + 1) * MINUTE + LATENESS
@@ -524,6 +525,31 @@ def test_next_episode_counts_its_own_reports_only() -> None:
     [again, *_] = story.minutes(1, WHATSAPP_DOWN)
 
     assert (again.started_at, again.observed, again.expected) == ("2022-10-25T07:29:00Z", 180, 30.0)
+
+
+# A level that lasts
+
+
+def test_service_that_stays_down_is_accepted_as_the_new_level_and_ends_as_that() -> None:
+    story = Story(rule=IncidentRule(accept_after_seconds=3600))
+    story.minutes(59, WHATSAPP_DOWN)
+    assert {alert.state for alert in story.alerts if alert.kind is Kind.SERVICE} == {State.OPEN, State.UPDATE}
+
+    ended = [alert for alert in story.minutes(4, WHATSAPP_DOWN) if alert.state is State.RESOLVED]
+
+    assert (ended[0].kind, ended[0].service) == (Kind.SERVICE, "whatsapp")
+    assert {alert.resolution for alert in ended} == {Resolution.ACCEPTED}
+    assert ": accepted as the new level at " in ended[0].summary
+
+
+def test_level_that_was_accepted_pages_nobody_while_it_goes_on_and_pages_once_it_doubles() -> None:
+    story = Story(rule=IncidentRule(accept_after_seconds=3600))
+    story.minutes(200, WHATSAPP_DOWN)
+    assert len(story.pages) == 1
+
+    story.minutes(10, WHATSAPP_DOWN, observed=90)
+
+    assert len(story.pages) == 2
 
 
 # --- planned maintenance ---
