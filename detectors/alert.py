@@ -431,11 +431,24 @@ def summary(alert: Alert, until_ms: int) -> str:
     counted = f"{_units(alert.observed, 'report')} in {_span(until_ms - started_ms)}, {_usual(alert.expected)}"
     if alert.expected >= _HARDLY_ANY:
         counted += f" ({_figure(alert.observed / alert.expected)} times)"
+    since += _of_contacts(alert.contacts)
     planned = "" if alert.maintenance is None else f"; planned: {_one_line(alert.maintenance)}"
     if resolved_ms is not None:
         resolved = "resolved" if alert.resolution is None else _ENDS.get(alert.resolution, "resolved")
         return f"{name}: {resolved} at {_clock(resolved_ms, resolved_ms)} UTC after {counted}, {since}{planned}"
     return f"{name}{again}: {counted}, {since}{planned}"
+
+
+def _of_contacts(contacts: Contacts | None) -> str:
+    """What contact centres have to do with it: ", 41,200 extra contacts, 85 % of them about WhatsApp, 25,300 EUR"."""
+    if contacts is None:
+        return ""
+    if contacts.explained is None:
+        told = f"; {_figure(contacts.extra)} extra contacts, but whose fault that is cannot be told"
+    else:
+        share = f"{100 * contacts.explained:.0f} % of them about {_one_line(contacts.about)}"
+        told = f"; {_figure(contacts.extra)} extra contacts, {share}"
+    return told if contacts.cost is None else f"{told}, {_figure(contacts.cost)} {contacts.currency}"
 
 
 #: How an incident ended that had not calmed down, in its last line.

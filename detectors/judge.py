@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from heapq import heappop, heappush
 from typing import NamedTuple, Self
@@ -265,6 +266,7 @@ class Judge:
         if not self.pages.began:
             self.pages = PageLog(began=at)
         held = self._held.pop(at, _Held([], []))
+        self._ours.news = False
         self._hear(held, at)
         self._looked_at = None
         evidence = self._evidence(at)
@@ -311,6 +313,8 @@ class Judge:
         for row in sorted(held.rows, key=_by_series):
             scope = row.series.service, row.series.region
             self._ours.hear(row)
+            if self._ours.leaves_out(row.series):
+                continue
             cell = self._cells.get(scope) or Cell(*scope)
             incident = self._incidents.get(scope)
             part = incident is not None and incident.resolved is None and row.series.source in incident.sources
@@ -330,10 +334,22 @@ class Judge:
     def _forget_incidents(self, at: int) -> None:
         """Those that are over for good, also in what they surged with: what is left of that is no new surge."""
         for scope, incident in list(self._incidents.items()):
-            over = incident.resolved is not None and at >= incident.resolved + self._reopen_ms
-            if over and not any(overlap(scope, each) for each in self._hot):
+            if self._is_past(incident, at) and not self._leaves_evidence(incident, at):
                 del self._incidents[scope]
                 self._remember(incident)
+
+    def _is_past(self, incident: Incident, at: int) -> bool:
+        """Whether a surge is no episode of an incident any more."""
+        return incident.resolved is not None and at >= incident.resolved + self._reopen_ms
+
+    def _leaves_evidence(self, incident: Incident, at: int) -> bool:
+        """Whether something that surged with it has evidence left from then: a CUSUM of a sparse series for hours."""
+        calm = incident.calm or incident.resolved or 0
+        return any(overlap(incident.scope, each) for each in self._hot) or any(
+            cell.onset(at, self._silent) < calm
+            for scope, cell in self._cells.items()
+            if overlap(incident.scope, scope) and cell.evidence(at, self._silent) > 0
+        )
 
     def _remember(self, incident: Incident) -> None:
         """Keep in mind that there was an incident."""
@@ -382,7 +398,7 @@ class Judge:
         begin = min(latest, at - LOOK_BACK_MS) if latest > at - LATEST_MS else at - LOOK_BACK_MS
         candidates = self._candidates(evidence) | {scope for scope in roots if scope in self._cells}
         table = self._table(begin, candidates, at)
-        chosen = self._chosen(table, surging, evidence, roots | self._explained)
+        chosen = self._chosen(table, surging, evidence, roots | self._explained, at)
         self._explained = set(chosen)
         self._loud = {scope for scope in table.candidates if table.alone(scope) >= PENALTY}
         self._conclude(table, chosen, surging, evidence, at, said)
@@ -405,17 +421,28 @@ class Judge:
         return set(sorted(evidence, key=lambda each: (-evidence[each], each))[:CANDIDATES])
 
     def _chosen(
-        self, table: Table, surging: list[Scope], evidence: dict[Scope, float], kept: set[Scope]
+        self, table: Table, surging: list[Scope], evidence: dict[Scope, float], kept: set[Scope], at: int
     ) -> dict[Scope, float]:
         chosen = table.choose(kept=kept)
         for scope in sorted(surging, key=lambda each: (-evidence[each], each)):
             if any(overlap(scope, cause) for cause in chosen):
                 continue
-            near = [cause for cause in table.candidates if overlap(cause, scope)]
+            onset = self._cells[scope].onset(at, self._silent)
+            # What shares cells with a cause that was chosen would take the credit for what that one explains.
+            near = [
+                cause
+                for cause in table.candidates
+                if overlap(cause, scope) and not any(overlap(cause, each) for each in chosen)
+            ]
             best = table.likeliest(near) if near else scope
             nats = table.alone(best) if near else 0.0
             # What was explained by an incident that ended, or is about to, has to surge anew.
-            ended = any(each.calm is not None and overlap(scope, each.scope) for each in self._incidents.values())
+            ended = any(
+                each.calm is not None
+                and overlap(scope, each.scope)
+                and (not self._is_past(each, at) or onset < each.calm)
+                for each in self._incidents.values()
+            )
             if nats >= (PENALTY if ended else LEAST):
                 chosen[best] = nats
             elif not ended and not is_rollup(*scope):
@@ -493,7 +520,7 @@ class Judge:
             return
         known = [scope for scope, cell in self._cells.items() if cell.early(begin).expected > 0.0]
         table = Table(atoms, self._candidates(evidence), known)
-        chosen = self._chosen(table, early, evidence, set())
+        chosen = self._chosen(table, early, evidence, set(), at)
         chosen = {cause: nats for cause, nats in chosen.items() if any(overlap(cause, scope) for scope in early)}
         self._conclude(table, chosen, early, evidence, at, said)
 
@@ -643,11 +670,17 @@ class Judge:
         cell = self._cells[scope]
         part = [feed for feed in cell.feeds if feed.now(at, self._silent) >= self.rule.close_at] or list(cell.feeds)
         started = min(feed.since() for feed in part)
-        old = self._returns(scope, at)
-        if old is not None and old.calm is not None:
-            # What came before the calm is the last episode's. Decisions come the lateness after what they are about.
-            lateness_ms = at - max(feed.until for feed in part)
-            started = max(started, old.calm - lateness_ms)
+        calm = max(
+            (
+                each.calm or 0
+                for each in self._incidents.values()
+                if each.resolved is not None and within(scope, each.scope)
+            ),
+            default=0,
+        )
+        # What came before the calm is that incident's. Decisions come the lateness after what they are about.
+        lateness_ms = at - max(feed.until for feed in part)
+        started = max(started, calm - lateness_ms)
         self._cells[scope] = cell.begin()
         incident, state = self._episode(scope, cell.names, started, tuple(feed.source for feed in part), at)
         self._say(replace(incident, evidence=evidence.get(scope, 0.0), parent=parent), state, at, said)
@@ -686,7 +719,9 @@ class Judge:
         joined = {feed.source for feed in cell.feeds if feed.now(at, self._silent) >= self.rule.close_at}
         calm = None
         stale = all(source in self._silent for source in incident.sources)
-        if (now < self.rule.close_at or self._is_back(incident)) and not stale:
+        sums = self._sums(incident)
+        over = now < self.rule.close_at or self._is_back(incident) or _is_within(incident, sums, at)
+        if over and not stale:
             calm = at if incident.calm is None else incident.calm
         incident = replace(
             incident,
@@ -707,7 +742,7 @@ class Judge:
             or _RANK[weight.severity] > _RANK[incident.severity]
             or stale != incident.stale
             or self._planned(incident, at) != incident.maintenance
-            or self._contacts_changed(incident, sums)
+            or (self._ours.news and self._contacts_changed(incident, sums))
             or (calm is None and self._calls(incident, weight.severity, at))
         ):
             self._say(incident, State.UPDATE, at, said)
@@ -975,6 +1010,11 @@ class Judge:
         judge._quelled = dict(saved.quelled)
         judge._heeded = dict.fromkeys(saved.heeded)
         return judge
+
+
+def _is_within(incident: Incident, sums: Sums, at: int) -> bool:
+    """Whether an episode of some length brought no more than usual: its evidence is what an older one left."""
+    return at >= incident.started + LOOK_BACK_MS and sums.observed <= sums.expected + math.sqrt(sums.up)
 
 
 def _by_source(silent: Silent) -> str:

@@ -21,6 +21,7 @@ from detectors.ledger import Ledger
 from detectors.local_time import local_ms, zone
 from detectors.report import fold
 from detectors.rollup import ALL
+from detectors.series import Series
 from detectors.surges import SurgeRow
 
 #: Courses are compared in steps of so long at least, ms.
@@ -28,7 +29,7 @@ STEP_MS: Final = 300_000
 #: Contacts come so long after the reports at most, ms.
 MOST_LAG_MS: Final = 3_600_000
 #: Contacts surge when they are beyond the usual by so many standard deviations and by this share.
-SURGE_Z: Final = 3.0
+SURGE_Z: Final = 2.0
 SURGE_SHARE: Final = 0.1
 #: An own service that surges is an echo of the other where its excess is less than this part of the other's ...
 ECHO_SIZE: Final = 0.5
@@ -123,11 +124,18 @@ class Ours:
         self._rule = rule
         self.own = Own.of(rule, services)
         self.ledger = Ledger()
+        #: Whether contacts were told of since this was set to False.
+        self.news = False
 
     def hear(self, row: SurgeRow) -> None:
         """Take in a row of `surges`."""
         if self.own.sources:
             self.ledger.hear(row)
+            self.news |= row.closed and row.series.source in self.own.sources
+
+    def leaves_out(self, series: Series) -> bool:
+        """Whether a series says nothing of what is broken: contacts count twice in sums over services, also by name."""
+        return series.service == ALL != self.own.total and series.source in self.own.sources
 
     def concerns(self, service: str) -> bool:
         """Whether an incident of this service (folded) may be somebody else's that brings us contacts."""

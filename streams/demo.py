@@ -22,6 +22,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 from prometheus_client.parser import text_string_to_metric_families
 
+from detectors.ours import OursRule
 from detectors.report import Report
 from detectors.source import SourceRule
 from streams import broker, child, story, tail, topics, tweets
@@ -59,7 +60,8 @@ class DemoError(Fault):
 class Feed(msgspec.Struct, frozen=True, kw_only=True):
     """A feed to show. before: at full speed; told: by the clock, its alerts one by one. Times in ms.
 
-    heartbeat: a report of a series of the feed, its count 0. speed: how fast the clock runs; None for full speed.
+    heartbeat: a report of a series of the feed, its count 0. ours: what of it is our own.
+    speed: how fast the clock runs; None for full speed.
     """
 
     title: str
@@ -71,6 +73,7 @@ class Feed(msgspec.Struct, frozen=True, kw_only=True):
     sources: dict[str, SourceRule]
     heartbeat: Report
     speed: float | None
+    ours: OursRule = OursRule()
 
 
 def outage() -> Feed:
@@ -90,6 +93,13 @@ def outage() -> Feed:
         },
         heartbeat=Report(story.BROKEN, region="it/lazio", source=story.SITE, count=0),
         speed=STORY_SPEED,
+        ours=OursRule(
+            services=(story.OPERATOR,),
+            sources=(story.CONTACT_CENTRE,),
+            total=story.CONTACTS,
+            cost_per_contact=story.EURO_A_CONTACT,
+            time_zone="Europe/Rome",
+        ),
     )
 
 
@@ -217,6 +227,7 @@ def settings_for(folder: Path, given: Settings, address: str, feed: Feed) -> Set
         "source": feed.sources,
         "surge": given.surge,
         "incidents": given.incidents,
+        "ours": feed.ours,
         "detectors": given.detectors,
         "web": {"host": given.web.host, "port": _port(given.web.host, given.web.port)},
         "log": {"level": given.log.level, "format": "text"},

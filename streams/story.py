@@ -42,6 +42,8 @@ SITE = "outage-site"
 CONTACT_CENTRE = "contact-centre"
 CONTACTS = "TIM contact centre"
 BROKEN = "WhatsApp"
+#: The operator whose contact centre it is, and which had nothing to do with it.
+OPERATOR = "TIM"
 #: The contact centre counts in fives of minutes and stamps each count with the last second of its five minutes.
 CONTACT_SECONDS = 300
 

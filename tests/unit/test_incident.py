@@ -406,7 +406,7 @@ def test_evidence_between_the_thresholds_keeps_an_incident_open():
     judge = Judge(IncidentRule(), 1)
     judge.apply(bucket(row(0, 9.0, recent=[5])))
 
-    states = {alert.state for m in range(1, 60) for alert in judge.apply(bucket(row(m, 0.5, 5, recent=[5])))}
+    states = {alert.state for m in range(1, 60) for alert in judge.apply(bucket(row(m, 0.5, 12, recent=[12])))}
 
     assert states == {State.UPDATE}
 
