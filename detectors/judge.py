@@ -333,7 +333,7 @@ class Judge:
 
     def _forget_incidents(self, at: int) -> None:
         """Those that are over for good, also in what they surged with: what is left of that is no new surge."""
-        for scope, incident in list(self._incidents.items()):
+        for scope, incident in sorted(self._incidents.items(), key=lambda each: each[0]):
             if self._is_past(incident, at) and not self._leaves_evidence(incident, at):
                 del self._incidents[scope]
                 self._remember(incident)
@@ -424,18 +424,16 @@ class Judge:
         self, table: Table, surging: list[Scope], evidence: dict[Scope, float], kept: set[Scope], at: int
     ) -> dict[Scope, float]:
         chosen = table.choose(kept=kept)
+        roots = sorted(self._roots)
         for scope in sorted(surging, key=lambda each: (-evidence[each], each)):
             if any(overlap(scope, cause) for cause in chosen):
                 continue
+            if (root := next((each for each in roots if within(scope, each)), None)) is not None:
+                chosen[root] = table.alone(root) if root in table.candidates else 0.0
+                continue
             onset = self._cells[scope].onset(at, self._silent)
-            # What shares cells with a cause that was chosen would take the credit for what that one explains.
-            near = [
-                cause
-                for cause in table.candidates
-                if overlap(cause, scope) and not any(overlap(cause, each) for each in chosen)
-            ]
-            best = table.likeliest(near) if near else scope
-            nats = table.alone(best) if near else 0.0
+            near = [cause for cause in table.candidates if overlap(cause, scope)]
+            best, nats, price = table.likeliest(near, chosen) if near else (scope, 0.0, PENALTY)
             # What was explained by an incident that ended, or is about to, has to surge anew.
             ended = any(
                 each.calm is not None
@@ -443,7 +441,7 @@ class Judge:
                 and (not self._is_past(each, at) or onset < each.calm)
                 for each in self._incidents.values()
             )
-            if nats >= (PENALTY if ended else LEAST):
+            if nats >= (price if ended else LEAST):
                 chosen[best] = nats
             elif not ended and not is_rollup(*scope):
                 # The table sees less than the detector of a series does; it decides between causes only.

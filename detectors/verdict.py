@@ -233,9 +233,17 @@ class Table:
             self._singles[number] = found
         return found
 
-    def likeliest(self, causes: Sequence[Scope]) -> Scope:
-        """The one of these candidates that explains most by itself, penalties paid; the first of equal ones."""
-        return max(causes, key=lambda cause: self.alone(cause) - _penalty(cause, False))
+    def likeliest(self, causes: Sequence[Scope], chosen: Collection[Scope]) -> tuple[Scope, float, float]:
+        """The one of these candidates that explains most beyond the chosen causes, penalties paid; the first of equals.
+
+        With its nats, and what it would have to gain as a cause that nothing else speaks for.
+        """
+        numbers = [self.candidates.index(each) for each in chosen if each in self.candidates]
+        now = self._explained({each: self._single(each)[0] for each in numbers})
+        added = {cause: self._factor(now, self.candidates.index(cause))[1] for cause in causes}
+        best = max(causes, key=lambda cause: added[cause] - _penalty(cause, False))
+        crossing = any(overlap(best, each) for each in chosen)
+        return best, added[best], _penalty(best, False) + (CROSSING if crossing else 0.0)
 
     def _explained(self, chosen: Mapping[int, int]) -> tuple[Floats, Flags]:
         """Nats of each atom under the chosen causes (by factor), the best of those that cover it; which are covered."""
