@@ -58,6 +58,11 @@ class Reason(enum.StrEnum):
     PAGED = "paged"
     #: It did not page: another incident explains it.
     EXPLAINED = "explained"
+    #: It did not page: it was planned, people wanted no page, somebody looks after it, or it is a minor service.
+    PLANNED = "planned"
+    MUTED = "muted"
+    ACKNOWLEDGED = "acknowledged"
+    MINOR = "minor"
     #: It did not page: it was not bad enough.
     MILD = "mild"
     #: There is none of the place itself, but one that holds it, is within it, or shares series with it.
@@ -269,9 +274,23 @@ def _mild(facts: Facts, entry: Entry) -> Iterator[Finding]:
     yield Finding(Reason.MILD, f"It did not page: {_a(entry.last)} wakes nobody, error and critical do.")
 
 
-#: Why an incident called nobody, the first reason first. What people said of it (a mute, an acknowledgement), a
-#: maintenance window, a service of no weight: each is a function here that gives its finding, or none.
-_HUSHES: tuple[Callable[[Facts, Entry], Iterator[Finding]], ...] = (_explained, _mild)
+def _spoken_for(facts: Facts, entry: Entry) -> Iterator[Finding]:
+    """What was planned, muted or taken care of calls nobody; nor does a minor service, however bad."""
+    last = entry.last
+    if last.maintenance is not None:
+        yield Finding(Reason.PLANNED, f"It did not page: it lies within planned maintenance, {last.maintenance}.")
+    if last.muted is not None:
+        until = "" if last.muted.until is None else f" until {last.muted.until}"
+        yield Finding(Reason.MUTED, f"It did not page: muted by {last.muted.by}{until}: {last.muted.reason}")
+    if last.acknowledged is not None:
+        said = last.acknowledged
+        yield Finding(Reason.ACKNOWLEDGED, f"It did not page: acknowledged by {said.by}: {said.reason}")
+    if last.minor:
+        yield Finding(Reason.MINOR, "It did not page: the catalogue says that the service is minor.")
+
+
+#: Why an incident called nobody, the first reason first: each is a function that gives its findings, or none.
+_HUSHES: tuple[Callable[[Facts, Entry], Iterator[Finding]], ...] = (_explained, _spoken_for, _mild)
 
 
 def _without(facts: Facts) -> Iterator[Finding]:

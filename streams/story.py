@@ -62,7 +62,7 @@ _REGIONS = {
 _MISTAKEN_REPORTS = {"TIM": 900, "Vodafone": 400}
 #: Contacts that speak of WhatsApp: one in a hundred on a usual day, most of the extra ones on that day.
 _MENTIONS_SHARE = 0.01
-_EXTRA_MENTIONS_SHARE = 0.85
+EXTRA_MENTIONS_SHARE = 0.85
 #: Dispersion of the negative binomial: variance = mean + mean² / it.
 _USUAL_DISPERSION = 6.0
 _OUTAGE_DISPERSION = 20.0
@@ -160,7 +160,7 @@ def _contact_centre(hour: int, rng: np.random.Generator) -> _Stretch:
     usual = _REGION_SHARES * usual_contacts(steps)[:, None]
     extra = _REGION_SHARES * _extra_contacts(steps)[:, None]
     contacts = _noise(usual + extra, _CONTACT_DISPERSION, rng)
-    share = (_MENTIONS_SHARE * usual + _EXTRA_MENTIONS_SHARE * extra) / (usual + extra)
+    share = (_MENTIONS_SHARE * usual + EXTRA_MENTIONS_SHARE * extra) / (usual + extra)
     mentions = rng.binomial(contacts, share)
     times: list[int] = []
     heads: list[str] = []

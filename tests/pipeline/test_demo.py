@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
+
+from streams import story
 
 pytestmark = [
     pytest.mark.embedded,
@@ -45,7 +48,13 @@ def test_demo_once_tells_of_the_outage_and_ends_with_0(tmp_path):
     assert process.returncode == 0, said
     lines = said.splitlines()
     assert any(" open " in line and " WhatsApp in it/" in line for line in lines), said
-    assert any(" resolved " in line and " WhatsApp everywhere" in line for line in lines), said
+    [over] = [line for line in lines if " resolved " in line and " WhatsApp everywhere" in line]
+    contacts = re.search(r"([\d,]+) extra contacts, (\d+) % of them about WhatsApp, ([\d,]+) EUR", over)
+    assert contacts, over
+    extra, share, euro = (int(figure.replace(",", "")) for figure in contacts.groups())
+    assert extra == pytest.approx(story.EXTRA_CONTACTS, rel=0.1)
+    assert euro == pytest.approx(story.EXTRA_COST_EURO, rel=0.1)
+    assert share == pytest.approx(100 * story.EXTRA_MENTIONS_SHARE, abs=10)
     assert "status page  http://" in said
     assert "First alert " in said
     assert "contacts more than usual" in said

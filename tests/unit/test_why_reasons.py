@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
-from detectors.alert import Alert, Kind, Severity, State, Verdict, utc
+from detectors.alert import Acknowledged, Alert, Kind, Muted, Severity, State, Verdict, utc
 from detectors.docket import Docket
 from detectors.incident import IncidentRule
 from detectors.series import Series
@@ -262,6 +262,30 @@ def test_child_did_not_page_because_of_its_parent():
     assert told[1].text.startswith(
         "It did not page: incident wide, WhatsApp everywhere, explains it. That paged at 09:09."
     )
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason", "words"),
+    [
+        ({"silenced": True, "maintenance": "Core upgrade"}, Reason.PLANNED, "planned maintenance, Core upgrade"),
+        (
+            {"muted": Muted(by="ada", reason="known", since=utc(at(0)), until=utc(at(60)))},
+            Reason.MUTED,
+            f"muted by ada until {utc(at(60))}: known",
+        ),
+        (
+            {"acknowledged": Acknowledged(by="ada", reason="calling them", at=utc(at(1)))},
+            Reason.ACKNOWLEDGED,
+            "acknowledged by ada: calling them",
+        ),
+        ({"minor": True, "severity": Severity.WARNING}, Reason.MINOR, "the service is minor"),
+    ],
+)
+def test_what_people_said_of_an_incident_is_why_it_did_not_page(changed, reason, words):
+    told = explain(facts(record(5, **changed)))
+
+    assert words in found(told, reason)
+    assert Reason.PAGED not in reasons(told)
 
 
 def test_child_that_outlives_its_parent_pages_late():
