@@ -424,16 +424,12 @@ class Judge:
         self, table: Table, surging: list[Scope], evidence: dict[Scope, float], kept: set[Scope], at: int
     ) -> dict[Scope, float]:
         chosen = table.choose(kept=kept)
-        roots = sorted(self._roots)
+        roots = self._roots
         for scope in sorted(surging, key=lambda each: (-evidence[each], each)):
             if any(overlap(scope, cause) for cause in chosen):
                 continue
-            if (root := next((each for each in roots if within(scope, each)), None)) is not None:
-                chosen[root] = table.alone(root) if root in table.candidates else 0.0
-                continue
             onset = self._cells[scope].onset(at, self._silent)
             near = [cause for cause in table.candidates if overlap(cause, scope)]
-            best, nats, price = table.likeliest(near, chosen) if near else (scope, 0.0, PENALTY)
             # What was explained by an incident that ended, or is about to, has to surge anew.
             ended = any(
                 each.calm is not None
@@ -441,8 +437,13 @@ class Judge:
                 and (not self._is_past(each, at) or onset < each.calm)
                 for each in self._incidents.values()
             )
-            if nats >= (price if ended else LEAST):
+            # Where one is open or was, others have to explain what the causes chosen so far leave over.
+            before = chosen if ended or scope in roots else ()
+            best, nats, price = table.likeliest(near, before) if near else (scope, 0.0, PENALTY)
+            if nats >= (price if before else PENALTY if ended else LEAST):
                 chosen[best] = nats
+            elif scope in roots:
+                chosen[scope] = table.alone(scope) if scope in table.candidates else 0.0
             elif not ended and not is_rollup(*scope):
                 # The table sees less than the detector of a series does; it decides between causes only.
                 chosen[scope] = 0.0
