@@ -56,6 +56,9 @@ class Last:
 
     bank: Bank
 
+    def closing(self, bank: Bank, start: int, counts: NDArray[np.int64]) -> None:
+        pass
+
     def closed(
         self, bank: Bank, start: int, counts: NDArray[np.int64], scores: Scores, told: NDArray[np.int64]
     ) -> None:
@@ -101,7 +104,7 @@ def go_on(learned: Learned, rules: Rules, minutes: Sequence[tuple[list[bytes], l
     """The alerts of stages that start from what was learned."""
     counter = PartitionCounter(NameCache(rules), 0, learned.ingest[0])
     detection = Detection.restore(rules, 0, learned.detect[0])
-    judge = Judge.from_state(rules.incidents, 1, learned.judge, rules.maintenance())
+    judge = Judge.from_state(rules.incidents, 1, learned.judge, rules.surroundings())
     told: list[Alert] = []
     for values, stamps in minutes:
         pairs = zip(values, stamps, strict=True)
