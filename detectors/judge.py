@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from heapq import heappop, heappush
 from typing import NamedTuple, Self
 
@@ -717,18 +717,20 @@ class Judge:
         cell = self._cells[incident.scope]
         joined = {feed.source for feed in cell.feeds if feed.now(at, self._silent) >= self.rule.close_at}
         calm = None
-        stale = all(source in self._silent for source in incident.sources)
+        stale = self._is_stale(incident)
         sums = self._sums(incident)
         over = now < self.rule.close_at or self._is_back(incident) or _is_within(incident, sums, at)
         if over and not stale:
             calm = at if incident.calm is None else incident.calm
+        more = joined - set(incident.sources)
         incident = replace(
             incident,
             sources=tuple(sorted({*incident.sources, *joined})),
             evidence=max(incident.evidence, now),
             calm=calm,
         )
-        sums = self._sums(incident)
+        if more:
+            sums = self._sums(incident)
         weight = self._weight(incident, sums)
         if calm is not None and at >= calm + self._close_after_ms and not self._waits(incident, calm, at):
             self._say(replace(incident, resolved=at, resolution=Resolution.OVER), State.RESOLVED, at, said)
@@ -759,6 +761,10 @@ class Judge:
             for scope, each in self._incidents.items()
         )
         return restless > 1 or (restless == 1 and at < calm + OUTLIVE_MS)
+
+    def _is_stale(self, incident: Incident) -> bool:
+        """Whether all sources that show it are silent: nobody knows whether it goes on."""
+        return all(source in self._silent for source in incident.sources)
 
     def _is_back(self, incident: Incident) -> bool:
         """Whether all sources that show it show that it is over, though their detectors are not sure yet."""
@@ -842,24 +848,22 @@ class Judge:
             sequence=incident.sequence + 1,
             severity=weight.severity,
             reasons=weight.reasons,
-            stale=all(source in self._silent for source in incident.sources),
+            stale=self._is_stale(incident),
             sent=at,
             excess=incident.excess if incident.scope[0] == FEED else sums.observed - sums.expected,
         )
-        self._keep(incident)
-        cell = self._cells.get(incident.scope, Cell(*incident.scope))
         contacts = self._contacts(incident, sums)
         if contacts is not None:
             incident = replace(incident, contacts=(contacts.extra, contacts.explained is not None))
-            self._keep(incident)
+        self._keep(incident)
+        cell = self._cells.get(incident.scope, Cell(*incident.scope))
         said.append((incident, tell(incident, cell, state, sums, at, self._beside(incident, contacts, word, at))))
 
     def _contacts(self, incident: Incident, sums: Sums) -> Contacts | None:
         """What our contact centres have to do with an incident."""
         service = incident.scope[0]
         if self._ours.is_contacts(service):
-            found = [contacts for each in self._incidents.values() if (contacts := self._contacts_about(each))]
-            return max(found, key=lambda each: (each.explained or 0.0, each.cause), default=None)
+            return self._most_explained(self._incidents.values())
         return self._contacts_about(incident, sums)
 
     def _contacts_about(self, incident: Incident, sums: Sums | None = None) -> Contacts | None:
@@ -872,17 +876,21 @@ class Judge:
         called = self._catalogue.called(service)
         return self._ours.about(Other(incident.id, service, incident.names.service, called, incident.started, ratio))
 
+    def _most_explained(self, incidents: Iterable[Incident]) -> Contacts | None:
+        """Of these incidents, what contacts have to do with the one that explains most of the extra ones."""
+        found = [contacts for each in incidents if (contacts := self._contacts_about(each)) is not None]
+        return max(found, key=lambda each: (each.explained or 0.0, each.cause), default=None)
+
     def _cause_of_contacts(self, scope: Scope) -> str | None:
-        """The incident of somebody else that most of our extra contacts are about, where it is open."""
-        for incident in self._incidents.values():
-            if incident.resolved is None and self._explains_contacts(incident, scope):
-                return incident.id
-        return None
+        """The open incident of somebody else that most of what surges in `scope` is about, if that are our contacts."""
+        if not self._ours.is_contacts(scope[0]):
+            return None
+        contacts = self._most_explained(each for each in self._incidents.values() if each.resolved is None)
+        return contacts.cause if contacts is not None and _explains_most(contacts) else None
 
     def _explains_contacts(self, incident: Incident, scope: Scope) -> bool:
         """Whether what surges in `scope` are our contacts, and most of the extra ones are about this incident."""
-        contacts = self._contacts_about(incident) if self._ours.is_contacts(scope[0]) else None
-        return contacts is not None and contacts.explained is not None and contacts.explained >= HALF
+        return self._ours.is_contacts(scope[0]) and _explains_most(self._contacts_about(incident))
 
     def _contacts_changed(self, incident: Incident, sums: Sums) -> bool:
         """Whether there is news of contacts that somebody would act on."""
@@ -1009,6 +1017,11 @@ class Judge:
         judge._quelled = dict(saved.quelled)
         judge._heeded = dict.fromkeys(saved.heeded)
         return judge
+
+
+def _explains_most(contacts: Contacts | None) -> bool:
+    """Whether an incident explains most of our extra contacts."""
+    return contacts is not None and (contacts.explained or 0.0) >= HALF
 
 
 def _is_within(incident: Incident, sums: Sums, at: int) -> bool:

@@ -351,11 +351,11 @@ class Watch:
         hot_until = self._hot_until[:n]
         hot_until[scores.evidence >= self._hot] = at + COOLING_MS
         hot = np.flatnonzero(hot_until > at)
-        hot = self._with_those_beside(hot, scores)
+        shown = self._with_those_beside(hot, scores)
         if self._observer is not None:
-            self._observer.closed(self.bank, start, bucket.counts, scores, hot)
-        rows = self._rows(hot.tolist(), scores, bucket.counts, start, start + self._bucket_ms, closed=True)
-        surging = [self.bank.series[row] for row in np.flatnonzero(hot_until > at).tolist()]
+            self._observer.closed(self.bank, start, bucket.counts, scores, shown)
+        rows = self._rows(shown.tolist(), scores, bucket.counts, start, start + self._bucket_ms, closed=True)
+        surging = (self.bank.series[row] for row in hot.tolist())
         self.problems.learn(number, {(each.source, each.service) for each in surging})
         observed[:] = 0
         return Closed(rows, silent)
