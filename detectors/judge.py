@@ -519,7 +519,7 @@ class Judge:
             return
         known = [scope for scope, cell in self._cells.items() if cell.early(begin).expected > 0.0]
         table = Table(atoms, self._candidates(evidence), known)
-        chosen = self._chosen(table, early, evidence, set(), at)
+        chosen = self._chosen(table, early, evidence, self._roots, at)
         chosen = {cause: nats for cause, nats in chosen.items() if any(overlap(cause, scope) for scope in early)}
         self._conclude(table, chosen, early, evidence, at, said)
 
@@ -592,7 +592,11 @@ class Judge:
         """What is explained by a wider cause is its child: shown, but nobody is called for it."""
         open_now = {scope: each for scope, each in self._incidents.items() if each.resolved is None}
         ids = {each.id for each in open_now.values()}
-        wide = [scope for scope, each in open_now.items() if is_rollup(*scope) and each.parent is None]
+        wide = [
+            scope
+            for scope, each in open_now.items()
+            if is_rollup(*scope) and (each.parent is None or self._ours.is_contacts(scope[0]))
+        ]
         for scope in sorted(surging):
             own = open_now.get(scope)
             parents = [cause for cause in wide if cause != scope and within(scope, cause)]

@@ -57,7 +57,9 @@ def test_demo_once_tells_of_the_outage_and_ends_with_0(tmp_path):
     assert share == pytest.approx(100 * story.EXTRA_MENTIONS_SHARE, abs=10)
     assert "status page  http://" in said
     assert "First alert " in said
-    assert "contacts more than usual" in said
+    told = re.search(r"It took ([\d,]+) contacts more than usual", said)
+    assert told, said
+    assert int(told[1].replace(",", "")) == pytest.approx(story.EXTRA_CONTACTS, rel=0.1), said
     assert list(tmp_path.iterdir()) == []
 
 
