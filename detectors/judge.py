@@ -429,7 +429,8 @@ class Judge:
             if any(overlap(scope, cause) for cause in chosen):
                 continue
             onset = self._cells[scope].onset(at, self._silent)
-            near = [cause for cause in table.candidates if overlap(cause, scope)]
+            # An open wide incident's excess speaks for no other; that of one series may be a wide one's that grows.
+            near = table.near(scope, [cause for cause in chosen if cause in roots and is_rollup(*cause)])
             # What was explained by an incident that ended, or is about to, has to surge anew.
             ended = any(
                 each.calm is not None

@@ -233,13 +233,32 @@ class Table:
             self._singles[number] = found
         return found
 
+    def near(self, scope: Scope, known: Collection[Scope]) -> list[Scope]:
+        """The candidates that share cells with a scope.
+
+        Not those that share cells with a known cause as well, and gain less than their penalty beyond the known ones:
+        they would take the credit for what these explain.
+        """
+        now = self._under(known)
+        found = [cause for cause in self.candidates if overlap(cause, scope)]
+        return [
+            cause
+            for cause in found
+            if not any(overlap(cause, each) for each in known)
+            or self._factor(now, self.candidates.index(cause))[1] >= _penalty(cause, False)
+        ]
+
+    def _under(self, chosen: Collection[Scope]) -> tuple[Floats, Flags]:
+        """As `_explained`, of causes by name, each with its best factor by itself."""
+        numbers = [self.candidates.index(each) for each in chosen if each in self.candidates]
+        return self._explained({each: self._single(each)[0] for each in numbers})
+
     def likeliest(self, causes: Sequence[Scope], chosen: Collection[Scope]) -> tuple[Scope, float, float]:
         """The one of these candidates that explains most beyond the chosen causes, penalties paid; the first of equals.
 
         With its nats, and what it would have to gain as a cause that nothing else speaks for.
         """
-        numbers = [self.candidates.index(each) for each in chosen if each in self.candidates]
-        now = self._explained({each: self._single(each)[0] for each in numbers})
+        now = self._under(chosen)
         added = {cause: self._factor(now, self.candidates.index(cause))[1] for cause in causes}
         best = max(causes, key=lambda cause: added[cause] - _penalty(cause, False))
         crossing = any(overlap(best, each) for each in chosen)
