@@ -346,9 +346,10 @@ class Judge:
         """Whether something that surged with it has evidence left from then: a CUSUM of a sparse series for hours."""
         calm = incident.calm or incident.resolved or 0
         return any(overlap(incident.scope, each) for each in self._hot) or any(
-            cell.onset(at, self._silent) < calm
+            0 < feed.onset < calm and feed.now(at, self._silent) > 0
             for scope, cell in self._cells.items()
-            if overlap(incident.scope, scope) and cell.evidence(at, self._silent) > 0
+            if overlap(incident.scope, scope)
+            for feed in cell.feeds
         )
 
     def _remember(self, incident: Incident) -> None:
@@ -428,16 +429,10 @@ class Judge:
         for scope in sorted(surging, key=lambda each: (-evidence[each], each)):
             if any(overlap(scope, cause) for cause in chosen):
                 continue
-            onset = self._cells[scope].onset(at, self._silent)
             # An open wide incident's excess speaks for no other; that of one series may be a wide one's that grows.
             near = table.near(scope, [cause for cause in chosen if cause in roots and is_rollup(*cause)])
             # What was explained by an incident that ended, or is about to, has to surge anew.
-            ended = any(
-                each.calm is not None
-                and overlap(scope, each.scope)
-                and (not self._is_past(each, at) or onset < each.calm)
-                for each in self._incidents.values()
-            )
+            ended = any(each.calm is not None and overlap(scope, each.scope) for each in self._incidents.values())
             # Where one is open or was, others have to explain what the causes chosen so far leave over.
             before = chosen if ended or scope in roots else ()
             best, nats, price = table.likeliest(near, before) if near else (scope, 0.0, PENALTY)
