@@ -48,6 +48,8 @@ def test_demo_once_tells_of_the_outage_and_ends_with_0(tmp_path):
     assert process.returncode == 0, said
     lines = said.splitlines()
     assert any(" open " in line and " WhatsApp in it/" in line for line in lines), said
+    # WhatsApp explains what surges in the regions, too.
+    assert not any(" open " in line and " All services " in line for line in lines), said
     [over] = [line for line in lines if " resolved " in line and " WhatsApp everywhere" in line]
     contacts = re.search(r"([\d,]+) extra contacts, (\d+) % of them about WhatsApp, ([\d,]+) EUR", over)
     assert contacts, over

@@ -527,6 +527,18 @@ def test_next_episode_counts_its_own_reports_only() -> None:
     assert (again.started_at, again.observed, again.expected) == ("2022-10-25T07:29:00Z", 180, 30.0)
 
 
+def test_what_is_left_of_an_outage_s_evidence_opens_nothing_hours_after_it_either() -> None:
+    story = Story()
+    story.minutes(20, LAZIO_WHATSAPP)
+
+    # Its CUSUM drains slowly, the counts are usual.
+    alerts = story.minutes(150, {("whatsapp", "lazio"): 2.5}, observed=USUAL)
+
+    assert State.RESOLVED in {alert.state for alert in alerts}
+    assert State.OPEN not in {alert.state for alert in alerts}
+    assert len(story.pages) == 1
+
+
 # A level that lasts
 
 
