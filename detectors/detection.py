@@ -156,11 +156,12 @@ class Detection:
 
     def _hear_problems(self, message: ChunkCounts, before: dict[tuple[Series, Names, int, str], int]) -> None:
         """Count problems that the message has more than were counted before of its chunk."""
-        for mention, count in _by_problem(message).items():
-            more = count - before.get(mention, 0)
-            if more > 0:
-                series, _, bucket, problem = mention
-                self._watch(series).hear_problem(bucket, series, problem, more)
+        for row, bucket, number, count in message.mentions:
+            series, problem = message.series[row], message.problems[number]
+            if before:
+                count -= before.get((series, message.names[row], bucket, problem), 0)
+            if count > 0:
+                self._watch(series).hear_problem(bucket, series, problem, count)
 
     def _add_rollups(
         self, message: ChunkCounts, index: NDArray[np.int64], ticks: NDArray[np.int64], counts: NDArray[np.int64]

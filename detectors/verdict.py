@@ -117,6 +117,8 @@ class Table:
         self._wide = np.array([is_rollup(*cause) for cause in self.candidates], np.bool_)
         covered = [[covers(cause, atom) for atom in atoms] for cause in self.candidates]
         self._covered = np.array(covered, np.bool_).reshape(len(self.candidates), len(atoms))
+        #: Which candidates have cells in common.
+        self._shares: Flags = np.asarray((self._covered[:, None, :] & self._covered[None, :, :]).any(axis=2))
         self._singles: dict[int, tuple[int, float]] = {}
 
     def _suggested(self, nats: Floats) -> set[Scope]:
@@ -172,11 +174,13 @@ class Table:
         beat: a score; given up where it cannot be reached.
         """
         chosen = dict(begin or {})
+        gains: dict[int, tuple[int, float]] = {}
         while self._most - sum(float(penalty[each]) for each in chosen) > beat:
-            best = self._best(chosen, self._explained(chosen), penalty, barred)
+            best = self._best(chosen, gains, penalty, barred)
             if best is None:
                 break
             chosen[best[0]] = best[1]
+            gains = {each: gain for each, gain in gains.items() if not self._shares[each, best[0]]}
         # A cause that others made needless goes.
         for cause in sorted(chosen, key=lambda each: self._loss(chosen, each) - penalty[each]):
             if self._loss(chosen, cause) < penalty[cause]:
@@ -288,14 +292,20 @@ class Table:
         return factor, float(gains[factor])
 
     def _best(
-        self, chosen: Mapping[int, int], now: tuple[Floats, Flags], penalty: Floats, barred: Collection[int]
+        self, chosen: Mapping[int, int], gains: dict[int, tuple[int, float]], penalty: Floats, barred: Collection[int]
     ) -> tuple[int, int] | None:
-        """The cause that gains most beyond its penalty, and its factor; None where none gains."""
+        """The cause that gains most beyond its penalty, and its factor; None where none gains.
+
+        gains: what `_factor` says of causes beyond the chosen ones, as far as it is known; the others are added.
+        """
+        now = self._explained(chosen)
         best, most = None, 1e-9
         for cause in range(len(self.candidates)):
             if cause in chosen or cause in barred or not self._covered[cause].any():
                 continue
-            factor, gain = self._factor(now, cause)
+            if cause not in gains:
+                gains[cause] = self._factor(now, cause) if chosen else self._single(cause)
+            factor, gain = gains[cause]
             crossing = any(overlap(self.candidates[each], self.candidates[cause]) for each in chosen)
             gain -= penalty[cause] + (CROSSING if crossing else 0.0)
             if gain > most:
