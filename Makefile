@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: setup demo test test-kafka lint bench quality lock clean
+.PHONY: setup demo test test-kafka test-consumers lint bench quality lock clean
 .DEFAULT_GOAL := demo
 
 setup: .venv/.ready
@@ -23,6 +23,9 @@ test: setup
 
 test-kafka: setup
 	$(BIN)/python -m pytest tests/pipeline tests/kafka --broker kafka
+
+test-consumers: setup
+	$(BIN)/python -m pytest tests/consumers --consumers
 
 lint: setup
 	$(BIN)/ruff check .

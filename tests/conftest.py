@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Generator, Iterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from streams import broker as embedded_broker
 from tests.kafka import server
+
+#: Tests that need servers which not every machine has: `make test-consumers` runs them, and skips nothing.
+CONSUMERS = Path(__file__).parent / "consumers"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -19,21 +23,37 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         default="embedded",
         help="what the pipeline tests run on: the embedded broker, or a real Apache Kafka started from its jars",
     )
+    parser.addoption(
+        "--consumers",
+        action="store_true",
+        help="also what needs a real Prometheus, Alertmanager or Chromium as the consumer: tests/consumers",
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    other = "kafka" if config.getoption("--broker") == "embedded" else "embedded"
-    unwanted = [item for item in items if item.get_closest_marker(other)]
+    others = {"kafka" if config.getoption("--broker") == "embedded" else "embedded"}
+    if not config.getoption("--consumers"):
+        others.add("consumers")
+    for item in items:
+        if CONSUMERS in item.path.parents:
+            item.add_marker("consumers")
+    unwanted = [item for item in items if any(map(item.get_closest_marker, others))]
     if unwanted:
         config.hook.pytest_deselected(items=unwanted)
-        items[:] = [item for item in items if not item.get_closest_marker(other)]
+        left_out = set(unwanted)
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
     """A test that skips for want of a browser or a server proves nothing: in CI and on real Kafka that is a failure."""
     report = yield
-    strict = os.environ.get("CI_REQUIRE_ALL") == "1" or item.config.getoption("--broker") == "kafka"
+    config = item.config
+    strict = (
+        os.environ.get("CI_REQUIRE_ALL") == "1"
+        or config.getoption("--broker") == "kafka"
+        or config.getoption("--consumers")
+    )
     if strict and report.skipped and not hasattr(report, "wasxfail"):
         report.outcome = "failed"
         report.longrepr = f"skipped, but nothing may be skipped here: {report.longrepr}"
