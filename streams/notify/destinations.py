@@ -1,0 +1,108 @@
+"""Destinations: what there is to say of each in the settings. [destination.NAME] with its `type`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta
+
+_Url = Annotated[str, Meta(min_length=1, max_length=2000, pattern=r"^https?://")]
+_LabelName = Annotated[str, Meta(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$", max_length=100)]
+_Header = Annotated[str, Meta(pattern=r"^[A-Za-z0-9-]+$", max_length=100)]
+
+
+class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, tag_field="type"):
+    """What all have in common: nothing but where their kind stands."""
+
+
+class Alertmanager(_Table, frozen=True, kw_only=True, tag="alertmanager"):
+    """One Alertmanager, or all peers of a cluster: each is told all of it."""
+
+    urls: Annotated[
+        tuple[_Url, ...], Meta(min_length=1, max_length=20, description="each peer's address: http://alertmanager:9093")
+    ]
+    labels: Annotated[
+        dict[_LabelName, str], Meta(max_length=20, description="labels that each alert gets, for its routes")
+    ] = {}
+    username: Annotated[str, Meta(max_length=500, description="for basic authentication")] | None = None
+    password_file: Annotated[Path, Meta(description="file with the password")] | None = None
+    token_file: Annotated[Path, Meta(description="file with a bearer token, instead")] | None = None
+    ca_file: Annotated[Path, Meta(description="certificates that sign its own, PEM; default: the system's")] | None = (
+        None
+    )
+
+
+class PagerDuty(_Table, frozen=True, kw_only=True, tag="pagerduty"):
+    """A service of PagerDuty with an Events API v2 integration."""
+
+    routing_key_file: Annotated[Path, Meta(description="file with the integration's key")]
+    url: Annotated[_Url, Meta(description="where events go; in Europe https://events.eu.pagerduty.com/v2/enqueue")] = (
+        "https://events.pagerduty.com/v2/enqueue"
+    )
+
+
+class Slack(_Table, frozen=True, kw_only=True, tag="slack"):
+    """An incoming webhook of Slack, or of what takes the same."""
+
+    url_file: Annotated[Path, Meta(description="file with the webhook's address, which is a secret")]
+    resolved: Annotated[bool, Meta(description="say also when it is over")] = True
+
+
+class Webhook(_Table, frozen=True, kw_only=True, tag="webhook"):
+    """Any HTTP server: it gets the alert record, signed as Standard Webhooks describes."""
+
+    url: Annotated[_Url, Meta(description="where records go by POST; https, unless allow_private says otherwise")]
+    secret_files: Annotated[
+        tuple[Path, ...],
+        Meta(min_length=1, max_length=5, description="files with a secret each, whsec_...; while one is changed, both"),
+    ]
+    headers: Annotated[dict[_Header, str], Meta(max_length=20, description="further headers, none of them secret")] = {}
+    allow_private: Annotated[
+        bool, Meta(description="it may be at a private or loopback address, and speak http: a server of your own")
+    ] = False
+
+
+class Email(_Table, frozen=True, kw_only=True, tag="email"):
+    """People, by an SMTP server."""
+
+    host: Annotated[str, Meta(min_length=1, max_length=255, description="the SMTP server")]
+    sender: Annotated[str, Meta(min_length=3, max_length=320, description="address it comes from")]
+    to: Annotated[tuple[str, ...], Meta(min_length=1, max_length=100, description="addresses it goes to")]
+    port: Annotated[int, Meta(ge=1, le=65_535, description="its port: 587, or 465 with security tls")] = 587
+    security: Annotated[
+        str, Meta(pattern="^(starttls|tls|none)$", description="starttls, tls (from the first byte) or none")
+    ] = "starttls"
+    username: Annotated[str, Meta(max_length=500, description="to log in")] | None = None
+    password_file: Annotated[Path, Meta(description="file with the password")] | None = None
+    ca_file: Annotated[Path, Meta(description="certificates that sign its own, PEM; default: the system's")] | None = (
+        None
+    )
+    resolved: Annotated[bool, Meta(description="say also when it is over")] = True
+
+
+Destination = Alertmanager | PagerDuty | Slack | Webhook | Email
+#: By the word after `type`.
+KINDS: dict[str, type[Destination]] = {
+    "alertmanager": Alertmanager,
+    "pagerduty": PagerDuty,
+    "slack": Slack,
+    "webhook": Webhook,
+    "email": Email,
+}
+
+
+def files(destination: Destination) -> list[Path]:
+    """The files that it names."""
+    found: list[Path] = []
+    for name in destination.__struct_fields__:
+        value = getattr(destination, name)
+        found += (
+            [value]
+            if isinstance(value, Path)
+            else [each for each in value if isinstance(each, Path)]
+            if isinstance(value, tuple)
+            else []
+        )
+    return found
