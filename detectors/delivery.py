@@ -97,6 +97,15 @@ class Action(enum.StrEnum):
     REPEAT = "repeat"
 
 
+class Outcome(enum.StrEnum):
+    """What became of a record for a destination. RETRIED: of one try; SUPERSEDED: a later record went instead."""
+
+    DELIVERED = "delivered"
+    RETRIED = "retried"
+    REFUSED = "refused"
+    SUPERSEDED = "superseded"
+
+
 class Told(msgspec.Struct, frozen=True, kw_only=True):
     """What a destination was told last of an incident. at: when, ms by the clock.
 

@@ -28,6 +28,9 @@ from streams.ingest import Ingest
 from streams.judge import JudgeStage
 from streams.kafka import end_offsets, faust_options
 from streams.metrics import Metrics
+from streams.notify.agent import Agent
+from streams.notify.journal import Journal
+from streams.notify.receivers import receiver
 from streams.settings import Loaded, Settings, from_environment
 from streams.state import StateTable
 from streams.transport import Records, Stage, Transport
@@ -91,6 +94,7 @@ class App(faust.App):  # type: ignore[misc]
         self.view = IncidentView()
         self.fault: Fault | None = None
         self._served: Served | None = None
+        self._journal = Journal(settings)
         self._revoked_at = monotonic()
         rules, names = settings.rules(), topics.names(settings)
         states = {
@@ -170,11 +174,15 @@ class App(faust.App):  # type: ignore[misc]
         site = make_app(view=self.view, registry=self.metrics.registry, health=self.health, now=time)
         self._served = await serve(site, web.host, web.port)
         self.add_future(self._follow_alerts())
+        for name, destination in self.settings.destinations.items():
+            carries = receiver(destination, self.settings.notify, page_url=web.public_url)
+            self.add_future(Agent(name, carries, self.settings, self._journal, self.metrics).run())
         log.info("status page", url=self._served.url, metrics=f"{self._served.url}/metrics")
 
     async def on_shutdown(self) -> None:
         """The page goes last."""
         await super().on_shutdown()
+        await self._journal.close()
         if self._served is not None:
             await self._served.close()
 

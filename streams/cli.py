@@ -589,6 +589,37 @@ def tune(file: str, budget: float | None, write: bool, picture: Path | None, jso
 
 
 @cli.command(
+    short_help="Send a marked test incident to a destination.",
+    epilog="""
+\b
+Examples:
+  groundswell notify-test oncall
+  groundswell notify-test oncall --service WhatsApp --severity error
+\b
+It opens the incident there and resolves it again, without Kafka, whatever the routes say, and shows what the
+destination answers. Exit code 1: it did not take it.
+""",
+)
+@click.argument("destination")
+@click.option("--service", default="Groundswell test", show_default=True, help="What the incident is about.")
+@click.option(
+    "--severity",
+    type=click.Choice(["info", "warning", "error", "critical"]),
+    default="critical",
+    show_default=True,
+    help="How bad it is.",
+)
+@click.option("--keep-open", is_flag=True, help="Do not resolve it.")
+@settings_option
+def notify_test(destination: str, service: str, severity: str, keep_open: bool) -> int:
+    """Open a test incident at a destination of the settings, and resolve it."""
+    from detectors.alert import Severity
+    from streams.notify import trial
+
+    return trial.run(loaded().settings, destination, service=service, severity=Severity(severity), keep_open=keep_open)
+
+
+@cli.command(
     short_help="Test settings, brokers, topics and rights.",
     epilog="""
 \b

@@ -181,6 +181,34 @@ class Metrics:
         for reason in COMMAND_REASONS:
             self.commands_rejected.labels(reason.value)
 
+        # Deliveries
+        self.deliveries = Counter(
+            "groundswell_deliveries_total",
+            "Records of alerts for a destination, by what became of them; retried: a try that failed.",
+            ["destination", "outcome"],
+            registry=registry,
+        )
+        self.delivery_seconds = Histogram(
+            "groundswell_delivery_seconds",
+            "From an alert being read to its destination having taken it.",
+            ["destination"],
+            buckets=_LATENCY_SECONDS,
+            registry=registry,
+        )
+        self.destination_up = Gauge(
+            "groundswell_destination_up",
+            "1: the destination takes alerts, as far as known; 0: it is down, tried from time to time. Of the worker "
+            "that carries its alerts.",
+            ["destination"],
+            registry=registry,
+        )
+        self.destination_pending = Gauge(
+            "groundswell_destination_pending",
+            "Incidents that wait for the destination; of the worker that carries its alerts.",
+            ["destination"],
+            registry=registry,
+        )
+
         # State
         self.snapshots = Counter(
             "groundswell_snapshots_total", "Snapshots of state that the broker confirmed.", ["stage"], registry=registry
@@ -208,6 +236,12 @@ class Metrics:
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
+
+    def forget_destination(self, destination: str) -> None:
+        """Its alerts are carried by another worker now: its state is told there."""
+        for gauge in (self.destination_up, self.destination_pending):
+            with contextlib.suppress(KeyError):
+                gauge.remove(destination)
 
     def forget_lag(self, topic: str, partition: int) -> None:
         """A partition is another worker's now: its lag is told there."""
