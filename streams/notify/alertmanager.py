@@ -9,7 +9,7 @@ import aiohttp
 import msgspec
 import structlog
 
-from detectors.alert import FEED, Alert, Kind, State, millis, title, utc
+from detectors.alert import FEED, Alert, Kind, State, title, utc
 from detectors.delivery import Delivery, DeliveryRule, Manner
 from detectors.rollup import ALL
 from streams.notify import http
@@ -125,7 +125,6 @@ def posted(
     now: ms by the clock.
     """
     alert, before = delivery.alert, delivery.before
-    start = min(millis(alert.started_at), now)
     if alert.state is State.RESOLVED:
         # A repetition tells the same end.
         end = before.at if before is not None and not before.open else now
@@ -134,14 +133,16 @@ def posted(
     given = Posted(
         labels=_labels(alert, labels, cause=delivery.cause, explained=delivery.explained),
         annotations=_annotations(alert, page_url),
-        starts_at=utc(start),
-        ends_at=utc(max(start, end)),
+        # Not the onset: Alertmanager does not wait for a group whose alert is older than group_wait, and would page for
+        # parts before it has seen what inhibits them. Of what it has already it keeps the earliest start.
+        starts_at=utc(min(now, end)),
+        ends_at=utc(end),
         generator_url=link(page_url, alert) or "",
     )
     if before is None or not before.open or (before.cause, before.explained) == (delivery.cause, delivery.explained):
         return [given]
     old = _labels(alert, labels, cause=before.cause, explained=before.explained)
-    return [msgspec.structs.replace(given, labels=old, ends_at=utc(max(start, now))), given]
+    return [msgspec.structs.replace(given, labels=old, ends_at=utc(now)), given]
 
 
 def _labels(alert: Alert, own: dict[str, str], *, cause: str, explained: bool) -> dict[str, str]:
@@ -166,6 +167,7 @@ def _annotations(alert: Alert, page_url: str | None) -> dict[str, str]:
     said = {
         "summary": alert.summary,
         "title": title(alert),
+        "since": alert.started_at,
         "description": "\n".join(sentences(alert)),
         "severity": alert.severity.value,
         "observed": str(alert.observed),
