@@ -588,6 +588,8 @@ class Judge:
         """What is explained by a wider cause is its child: shown, but nobody is called for it."""
         open_now = {scope: each for scope, each in self._incidents.items() if each.resolved is None}
         ids = {each.id for each in open_now.values()}
+        # What is calm is about to end: it explains what it did, and nothing that begins now.
+        calm = {each.id for each in open_now.values() if each.calm is not None}
         wide = [
             scope
             for scope, each in open_now.items()
@@ -598,13 +600,13 @@ class Judge:
             parents = [cause for cause in wide if cause != scope and within(scope, cause)]
             if parents and (own is not None or not is_rollup(*scope)):
                 parent = open_now[max(parents, key=lambda cause: (chosen.get(cause, 0.0), cause))].id
-                if own is None and scope in self._quelled:
+                if own is None and (scope in self._quelled or parent in calm):
                     continue
                 if own is None and sum(each.parent == parent for each in open_now.values()) >= CHILDREN:
                     continue
                 if own is None:
                     self._begin(scope, evidence, at, parent, said)
-                elif own.parent is None:
+                elif own.parent not in ids:
                     self._say(replace(own, parent=parent), State.UPDATE, at, said)
             elif own is not None and own.parent is not None and own.parent not in ids and self._outlives(own, at):
                 # It outlives what explained it.
