@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
 from functools import partial
+from heapq import nlargest
 from time import time
 from typing import Any
 
@@ -18,6 +19,7 @@ from detectors.counts import decode_counts
 from detectors.detection import Detection
 from detectors.rules import Rules
 from detectors.surges import encode
+from detectors.watch import Busy
 from streams.health import Health
 from streams.metrics import Metrics
 from streams.outbox import Outbox
@@ -39,6 +41,14 @@ class _Lane:
         self.kept = upto
         self.buckets = 0
         self.overflowed = detection.overflowed
+        self._busiest: tuple[tuple[int, int], list[Busy]] = ((-1, 0), [])
+
+    def busiest(self, most: int) -> list[Busy]:
+        """See `Detection.busiest`: looked for once for each bucket that closes, however often it is asked."""
+        key = self.detection.buckets_closed, most
+        if self._busiest[0] != key:
+            self._busiest = key, self.detection.busiest(most)
+        return self._busiest[1]
 
 
 class Detect:
@@ -79,6 +89,11 @@ class Detect:
             self._metrics.forget_lag(self._topics.counts, partition)
             with contextlib.suppress(KeyError):
                 self._metrics.series_tracked.remove(str(partition))
+
+    def busiest(self, most: int) -> list[Busy]:
+        """Of all partitions in hand, the series of which most reports a minute are expected, at most so many."""
+        found = (each for lane in self._lanes.values() for each in lane.busiest(most))
+        return nlargest(most, found, key=lambda each: each.expected)
 
     def _holds(self, lane: _Lane) -> bool:
         """Whether no rebalance took the partition away meanwhile."""

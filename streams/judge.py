@@ -13,7 +13,7 @@ import faust
 import msgspec
 import structlog
 
-from detectors.alert import Alert, Severity, State, encode, headers
+from detectors.alert import Alert, Kind, Severity, State, encode, headers, millis
 from detectors.command import Command, decode_logged
 from detectors.judge import Judge
 from detectors.rules import Rules
@@ -83,6 +83,14 @@ class JudgeStage:
             self._metrics.alert_achieved.set(0)
             self._metrics.alert_false.set(0)
 
+    def open_now(self, most: int) -> list[Alert]:
+        """The worst open incidents as they are now; none where another worker judges. See `Judge.open_now`."""
+        return [] if self._judge is None else self._judge.open_now(most)
+
+    def silent(self, most: int) -> Mapping[str, float]:
+        """How long sources have been silent, seconds; none where another worker judges. See `Judge.silent`."""
+        return {} if self._judge is None else self._judge.silent(most)
+
     async def handle(self, _partition: int, records: Sequence[Any]) -> None:
         """Judge the surges of a fetch; returns when the alerts are with the broker."""
         async with self._lock:
@@ -121,6 +129,8 @@ class JudgeStage:
         delay = time() - datetime.fromisoformat(alert.updated_at).timestamp()
         if 0 <= delay < LIVE_SECONDS:
             self._metrics.alert_latency.observe(delay)
+        if alert.state is State.OPEN and alert.kind is not Kind.FEED:
+            self._metrics.detection_delay.observe((millis(alert.detected_at) - millis(alert.started_at)) / 1000)
         if alert.state is not State.UPDATE:
             log.info(
                 f"incident {alert.state.value}",

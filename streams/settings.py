@@ -222,6 +222,23 @@ class WebSettings(msgspec.Struct, frozen=True, kw_only=True):
     port: Annotated[int, Meta(ge=0, le=65_535, description="port to listen on; 0 takes a free one")] = 8600
 
 
+class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What /metrics tells of incidents and series by name: each is a time series or more in Prometheus."""
+
+    incidents: Annotated[
+        int,
+        Meta(ge=0, le=1000, description="open incidents, and silent sources, told of by name at most, the worst first"),
+    ] = 50
+    busiest_series: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1000,
+            description="series that each worker tells of by name besides: those of which it expects most reports",
+        ),
+    ] = 20
+
+
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker logs, on stderr."""
 
@@ -256,6 +273,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     calendars: tuple[CalendarText, ...] = ()
     state: StateSettings = StateSettings()
     web: WebSettings = WebSettings()
+    metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
 
     def rules(self) -> Rules:
@@ -294,6 +312,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "planned": PlannedSettings,
     "state": StateSettings,
     "web": WebSettings,
+    "metrics": MetricsSettings,
     "log": LogSettings,
 }
 #: Every setting by its name; [source.<name>] and [[detectors]] come on top, in the file alone.
