@@ -1,4 +1,4 @@
-"""Rules, runbook and dashboards fit each other and what a worker tells; whether Prometheus takes them: tests/consumers."""
+"""Rules, runbook and dashboards fit each other. Whether Prometheus takes them, and has data: tests/consumers."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_every_alert_has_a_case_in_which_it_fires_and_one_in_which_it_does_not()
                 fires.setdefault(name, set()).add(bool(case["exp_samples"]))
 
     always = {"GroundswellWatchdog": {True}}
-    assert fires == dict.fromkeys(ALERTS, {True, False}) | always
+    assert fires == {name: {True, False} for name in ALERTS} | always
 
 
 def test_what_is_recorded_is_named_by_level_metric_and_operation_and_used():
