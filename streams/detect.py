@@ -144,6 +144,14 @@ class Detect:
         if mark >= 0:
             metrics.watermark.set(mark / 1000)
 
+    def _tell_lag(self) -> None:
+        waiting = 0
+        for lane in self._lanes.values():
+            lag = self._app.consumer.lag(self._topics.counts, lane.partition, lane.upto) or 0
+            self._metrics.input_lag.labels(self._topics.counts, lane.partition).set(lag)
+            waiting += lag
+        self._health.lag(STAGE, waiting, time())
+
     async def _save(self, lane: _Lane) -> None:
         if lane.kept == lane.upto or not self._holds(lane):
             return
@@ -156,16 +164,11 @@ class Detect:
         """Write the snapshots that are due after the last record came, and tell the lag, until cancelled."""
         while True:
             await asyncio.sleep(1.0)
-            waiting = 0
+            # Before the lock is waited for: whoever holds it may be what stands still.
+            self._tell_lag()
             async with self._lock:
                 for lane in list(self._lanes.values()):
-                    if not self._holds(lane):
-                        continue
-                    lag = self._app.consumer.lag(self._topics.counts, lane.partition, lane.upto) or 0
-                    self._metrics.input_lag.labels(self._topics.counts, lane.partition).set(lag)
-                    waiting += lag
-                    if self._state.due(lane.partition):
+                    if self._holds(lane) and self._state.due(lane.partition):
                         await self._save(lane)
                 kept = {lane.partition: lane.kept for lane in self._lanes.values()}
-            self._health.lag(STAGE, waiting, time())
             await self._app.consumer.commit_positions(self._topics.counts, kept)

@@ -169,6 +169,8 @@ class Ingest:
         """Send what is due and move idle partitions on, until cancelled."""
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
+            # First without the lock: whoever holds it may be what stands still, and so may all that waits for Kafka.
+            self._health.lag(STAGE, sum(self._lag(lane) or 0 for lane in self._lanes.values()), time())
             waiting = 0
             async with self._lock:
                 await self._tell_empty()

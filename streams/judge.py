@@ -157,6 +157,13 @@ class JudgeStage:
         self._metrics.alert_achieved.set(judge.pages_per_week())
         self._metrics.alert_false.set(judge.false_per_week())
 
+    def _tell_lag(self) -> None:
+        lag = 0
+        if self._judge is not None:
+            lag = self._app.consumer.lag(self._topics.surges, 0, self._upto) or 0
+            self._metrics.input_lag.labels(self._topics.surges, 0).set(lag)
+        self._health.lag(STAGE, lag, time())
+
     async def _save(self, judge: Judge) -> None:
         if self._kept == self._upto or self._judge is not judge:
             return
@@ -169,16 +176,13 @@ class JudgeStage:
         """Write the snapshot that is due after the last record came, and tell the lag, until cancelled."""
         while True:
             await asyncio.sleep(1.0)
-            lag = 0
+            # Before the lock is waited for: whoever holds it may be what stands still.
+            self._tell_lag()
             async with self._lock:
                 judge = self._judge
-                if judge:
-                    lag = self._app.consumer.lag(self._topics.surges, 0, self._upto) or 0
-                    self._metrics.input_lag.labels(self._topics.surges, 0).set(lag)
-                    if self._state.due(0):
-                        await self._save(judge)
+                if judge and self._state.due(0):
+                    await self._save(judge)
                 kept = {0: self._kept} if judge else {}
-            self._health.lag(STAGE, lag, time())
             await self._app.consumer.commit_positions(self._topics.surges, kept)
 
 
