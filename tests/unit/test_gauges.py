@@ -2,19 +2,35 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from types import SimpleNamespace
+from typing import Any, TypeVar
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
+from detectors import counts, surges
 from detectors.alert import Acknowledged, Alert, Contacts, Course, Kind, Muted, Severity, Verdict
-from detectors.series import Names
+from detectors.counts import ChunkCounts
+from detectors.rules import Rules
+from detectors.series import Names, Series
+from detectors.silence import Silent
+from detectors.surges import SurgeRecord, Tick
 from detectors.watch import Busy
+from streams.detect import Detect
 from streams.gauges import MOST_LETTERS, HealthGauges, IncidentGauges, SeriesGauges
 from streams.health import Health
+from streams.judge import JudgeStage
+from streams.metrics import Metrics
+from streams.settings import Settings
+from streams.topics import names
 from tests.made_alerts import outage, silence
 
 WHATSAPP = {"kind": "series", "service": "WhatsApp", "region": "it"}
+T0 = 1_666_656_000_000  # 2022-10-25T00:00:00Z
+RULES = Rules(partitions=1, reports_partitions=1)
+
+Stage = TypeVar("Stage", JudgeStage, Detect)
 
 
 def scraped(*collectors: Any) -> dict[str, list[tuple[dict[str, str], float]]]:
@@ -192,3 +208,75 @@ def test_stall_watch_rests_while_state_is_recovered():
 
     assert told["groundswell_ready"] == [({}, 0.0)]
     assert told["groundswell_stage_stalled_seconds"] == [({"stage": "detect"}, 0.0)]
+
+
+# --- the stages behind them ---
+
+
+class Kafka:
+    """Takes every record."""
+
+    def __init__(self) -> None:
+        self.producer = self
+
+    async def send(self, *_: object) -> asyncio.Future[None]:
+        taken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        taken.set_result(None)
+        return taken
+
+
+class NoState:
+    """A table without a snapshot, of which none is due."""
+
+    def load(self, *_: object) -> None:
+        return None
+
+    def due(self, _partition: int) -> bool:
+        return False
+
+
+def stage(kind: type[Stage]) -> Stage:
+    parts: tuple[Any, ...] = (Kafka(), RULES, names(Settings()), NoState(), Metrics(CollectorRegistry()), Health())
+    return kind(*parts)
+
+
+def records(*values: bytes) -> list[SimpleNamespace]:
+    return [SimpleNamespace(offset=offset, value=value) for offset, value in enumerate(values)]
+
+
+async def test_what_another_worker_judges_now_is_gone_from_the_next_scrape():
+    judge = stage(JudgeStage)
+    await judge.resume(frozenset({0}))
+    silent = Silent("calls", T0, T0, 60, 50.0, 9.0, False)
+    await judge.handle(0, records(surges.encode(SurgeRecord(0, 1, T0 + 90_000, [Tick(T0 + 90_000, [], [silent])]))))
+    gauges = IncidentGauges(judge.open_now, judge.silent, 50)
+    assert [labels["region"] for labels, _ in scraped(gauges)["groundswell_incident_open"]] == ["calls"]
+    assert scraped(gauges)["groundswell_source_silent_seconds"] == [({"source": "calls"}, 90.0)]
+
+    judge.release(frozenset())
+
+    assert scraped(gauges) == {}
+
+
+async def test_series_that_another_worker_watches_now_are_gone_from_the_next_scrape():
+    detect = stage(Detect)
+    await detect.resume(frozenset({0}))
+    await detect.handle(0, records(counts.encode(hour())))
+    gauges = SeriesGauges(detect.busiest, 20)
+    assert [labels["service"] for labels, _ in scraped(gauges)["groundswell_series_reports_per_minute"]] == ["WhatsApp"]
+
+    detect.release(frozenset())
+
+    assert scraped(gauges) == {}
+
+
+def hour() -> ChunkCounts:
+    """Five reports in each minute of an hour."""
+    times = [T0 + minute * 60_000 for minute in range(60)]
+    return ChunkCounts(
+        0, 1, 0, 60, T0 + 3_603_000,
+        sorted({time // 3_600_000 for time in [*times, T0 + 3_603_000]}),
+        {"site": [(time // 60_000, time // 10_000) for time in times]},
+        [Series("site", "whatsapp", "it")], [Names("WhatsApp", "it")],
+        [0] * 60, [time // 10_000 for time in times], [5] * 60,
+    )  # fmt: skip
