@@ -90,6 +90,8 @@ class Ingest:
         for partition in self._lanes.keys() - assigned:
             del self._lanes[partition]
             self._metrics.forget_lag(self._topics.reports, partition)
+        if not self._lanes:
+            self._metrics.watermark_age.clear()
 
     async def handle(self, partition: int, records: Sequence[Any]) -> None:
         """Count the records of a fetch; returns when all that follows from them is with the broker."""
