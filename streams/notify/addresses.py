@@ -8,8 +8,10 @@ from __future__ import annotations
 import ipaddress
 import socket
 from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from typing import TYPE_CHECKING
 
-from aiohttp import AddrInfoType
+if TYPE_CHECKING:  # settings are read by every command, and aiohttp takes its time
+    from aiohttp import AddrInfoType
 
 _INTERNET = IPv6Network("2000::/3")
 _NAT64 = IPv6Network("64:ff9b::/96")

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from email.headerregistry import Address, UniqueAddressHeader
+from email.headerregistry import Address
 from email.policy import SMTP
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import msgspec
@@ -89,7 +89,8 @@ class Webhook(_Table, frozen=True, kw_only=True, tag="webhook"):
             raise ValueError("url is not https; allow_private = true lets it be http, to a server of your own")
         if not self.allow_private and spelled is not None and not is_public(spelled):
             raise ValueError(
-                f"url leads to {spelled}, which is no public address; allow_private = true lets it be a server of your own"
+                f"url leads to {spelled}, which is no public address;"
+                " allow_private = true lets it be a server of your own"
             )
         for name, value in self.headers.items():
             if name.lower() in _OWN_HEADERS or name.lower().startswith("webhook-"):
@@ -134,9 +135,9 @@ def mailbox(text: str) -> Address:
     """
     # The parser takes almost anything, and some of it for two addresses.
     if text.isprintable():
-        header = cast(UniqueAddressHeader, SMTP.header_factory("To", text))
+        header: Any = SMTP.header_factory("To", text)
         if len(header.addresses) == 1 and not header.defects:
-            found = header.addresses[0]
+            found: Address = header.addresses[0]
             if found.username and found.domain:
                 return found
     raise ValueError(f"{text[:80]!r} is no address; write oncall@example.com or On call <oncall@example.com>")

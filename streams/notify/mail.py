@@ -129,8 +129,8 @@ class EmailReceiver:
         except (SMTPException, OSError, ValueError) as error:
             return Failed(_words(error))
         if spared:
-            told = {address: f"{code} {text}"[:200] for address, (code, text) in sorted(spared.items())}
-            log.warning("some addresses did not take an incident's mail; the others have it", refused=told)
+            who = {address: f"{code} {text}"[:200] for address, (code, text) in sorted(spared.items())}
+            log.warning("some addresses did not take an incident's mail; the others have it", refused=who)
         return Taken()
 
     async def close(self) -> None:

@@ -86,7 +86,7 @@ def event(delivery: Delivery, routing_key: str, page_url: str | None) -> dict[st
 
 def _payload(alert: Alert) -> dict[str, object]:
     what, where = words(alert)
-    found = {
+    found: dict[str, object] = {
         "summary": cut(alert.summary or title(alert), MOST_SUMMARY),
         # Where the trouble is; who reports it stands in the details.
         "source": cut(title(alert), _MOST_FIELD),
