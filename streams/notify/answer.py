@@ -53,10 +53,11 @@ def masked(answer: Answer, secrets: Iterable[str]) -> Answer:
 
 
 def _masked(text: str, secrets: Sequence[str]) -> str:
+    cut = len(text) >= MOST_TEXT
     for secret in secrets:
         text = text.replace(secret, "***")
-    for secret in secrets:
-        # The text was cut, within the secret maybe.
+    for secret in secrets if cut else ():
+        # Within the secret, maybe.
         for kept in range(len(secret) - 1, _TELLING - 1, -1):
             if text.endswith(secret[:kept]):
                 return text[:-kept] + "***"

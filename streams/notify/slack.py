@@ -20,7 +20,7 @@ from streams.notify import http
 from streams.notify.answer import Answer, Failed, Taken
 from streams.notify.destinations import Slack
 from streams.notify.message import figures, headline, link, sentences
-from streams.notify.text import cut, length, tamed, unlinked
+from streams.notify.text import cut, is_web_address, length, tamed, unlinked
 
 #: Slack's limits.
 MOST_HEADER = 150
@@ -72,7 +72,7 @@ class SlackReceiver:
         url = await http.secret(self._settings.url_file)
         if isinstance(url, Failed):
             return url
-        if not url.startswith(("https://", "http://")):
+        if not is_web_address(url):
             return Failed(f"file {self._settings.url_file} holds no address that begins with https://")
         if self._session is None:
             self._session = http.open_session(self._timeout_seconds)
