@@ -78,7 +78,10 @@ def full(id: str = "5f3c9a2b7d10", text: str | None = None, **changed: object) -
             likelier=12.0,
             instead=[said("TIM in it/lazio")],
         ),
-        "top_regions": [Part(name=said("it/lazio"), share=0.31, usual=0.2), Part(name="it/sicilia", share=0.2, usual=0.1)],
+        "top_regions": [
+            Part(name=said("it/lazio"), share=0.31, usual=0.2),
+            Part(name="it/sicilia", share=0.2, usual=0.1),
+        ],
         "top_services": [Part(name=said("WhatsApp"), share=1.0, usual=0.4)],
         "top_sources": [Part(name=said("outage-site"), share=1.0, usual=1.0)],
         "top_problems": [Part(name=said("sending"), share=0.69, usual=0.2)],
@@ -117,4 +120,6 @@ def full(id: str = "5f3c9a2b7d10", text: str | None = None, **changed: object) -
 
 def full_end(text: str | None = None) -> Alert:
     """The end of it."""
-    return full(text=text, sequence=9, state=State.RESOLVED, resolved_at="2022-10-25T12:30:00Z", resolution=Resolution.OVER)
+    return full(
+        text=text, sequence=9, state=State.RESOLVED, resolved_at="2022-10-25T12:30:00Z", resolution=Resolution.OVER
+    )

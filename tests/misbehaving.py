@@ -59,7 +59,9 @@ class Server:
             head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
             first, *lines = head.split("\r\n")
             method, path, _ = first.split(" ")
-            headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)}
+            headers = {
+                name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines if line)
+            }
             body = await reader.readexactly(int(headers.get("content-length", 0)))
             self.requests.append(Request(method, path, headers, body))
             said = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]

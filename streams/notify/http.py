@@ -93,7 +93,7 @@ def _asked(retry_after: str | None, now: float) -> float | None:
         return None
     try:
         return max(0.0, float(int(retry_after)))
-    except ValueError:
+    except (ValueError, OverflowError):
         try:
             return max(0.0, parsedate_to_datetime(retry_after).timestamp() - now)
         except (ValueError, TypeError, OverflowError):

@@ -43,8 +43,9 @@ _SIGNS = {
 }
 _RESOLVED = "\u2705"
 
-# Bold, italic, struck, code, quoted, and emoji, which begins and ends with a colon; to people the others look the same.
-_MRKDWN = re.compile(r"[*_~`]|:(?=[^\s:]+:)")
+# Bold, italic, struck, code, and emoji, which stand between colons: one behind a word stays, and that of a clock. What
+# stands for the others looks the same to people.
+_MRKDWN = re.compile(r"[*_~`]|:(?!\s|$|(?<=\d:)\d+(?![\d:]))")
 _LOOKALIKES = {"*": "\u2217", "_": "\uff3f", "~": "\u223c", "`": "\u02cb", ":": "\u2236"}
 _ESCAPES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 

@@ -81,7 +81,12 @@ def test_page_says_what_is_wrong_where_and_why():
     assert details["Seen"] == "8,214 reports"
     assert details["Usual"] == "187 (150–224)"
     assert details["By chance"] == "practically never"
-    assert (details["observed"], details["expected"], details["ratio"], details["evidence"]) == (8214, 187.0, 43.9, 23.1)
+    assert (details["observed"], details["expected"], details["ratio"], details["evidence"]) == (
+        8214,
+        187.0,
+        43.9,
+        23.1,
+    )
     assert (details["owner"], details["team"], details["maintenance"]) == (
         "Messaging",
         "messaging-oncall",
@@ -108,7 +113,9 @@ def test_silent_feed_has_no_group():
 def test_each_kind_of_incident_holds_to_the_contract(kind):
     import msgspec
 
-    alert = outage(kind=kind, service=None if kind in (Kind.REGION, Kind.GLOBAL, Kind.FEED) else "WhatsApp", region=None)
+    alert = outage(
+        kind=kind, service=None if kind in (Kind.REGION, Kind.GLOBAL, Kind.FEED) else "WhatsApp", region=None
+    )
 
     check_event(msgspec.json.encode(event(opened(alert), KEY, PAGE)))
 

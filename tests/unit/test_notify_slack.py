@@ -122,6 +122,7 @@ def test_nothing_is_left_for_slack_to_interpret_but_the_text_for_notifications()
         "```block```",
         ":tada:",
         "a:+1::skin-tone-2:",
+        "1:100:",
         "<!channel>",
         "<!here|here>",
         "<@U012AB3CD>",
@@ -141,6 +142,10 @@ def test_markup_is_text_in_the_text_for_notifications(text):
     assert "&" not in shown.replace("&amp;", "").replace("&lt;", "").replace("&gt;", "")
     assert not re.search(r":[^\s:]+:", shown)
     assert "evil.example" not in shown
+
+
+def test_clock_and_colon_behind_a_word_stay_in_the_text_for_notifications():
+    assert fallback("WhatsApp: down since 11:48.") == "WhatsApp: down since 11:48."
 
 
 def test_longest_message_is_within_the_limits_and_keeps_what_matters():
