@@ -3,8 +3,6 @@ import base64
 import json
 import re
 import socket
-import ssl
-import subprocess
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +19,7 @@ from streams.notify import http
 from streams.notify.answer import Failed, Refused, Taken
 from streams.notify.destinations import Webhook
 from streams.notify.webhook import WebhookReceiver, body, key, message_id, signed
+from tests import certificates
 from tests.made_alerts import outage, resolved
 from tests.made_deliveries import full, opened, over, then
 from tests.misbehaving import answer, serving
@@ -272,19 +271,19 @@ async def test_decimal_address_is_not_connected_to_even_past_the_settings(tmp_pa
     assert server.connections == 0
 
 
-async def test_certificate_that_nobody_vouches_for_is_a_failure(tmp_path):
-    cert, key_file = tmp_path / "cert.pem", tmp_path / "key.pem"
-    request = "openssl req -x509 -newkey rsa:2048 -noenc -days 2 -subj /CN=test -addext subjectAltName=IP:127.0.0.1"
-    subprocess.run([*request.split(), "-keyout", str(key_file), "-out", str(cert)], check=True, capture_output=True)
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(cert, key_file)
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    return certificates.make(tmp_path_factory.mktemp("tls"))
+
+
+async def test_certificate_that_nobody_vouches_for_is_a_failure(certificate, tmp_path):
     came = []
 
     async def serve(reader, writer):
         came.append(await reader.read(100))
         writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=certificates.context(*certificate))
     async with server:
         port = server.sockets[0].getsockname()[1]
         (found,) = await deliver(f"https://127.0.0.1:{port}/", tmp_path, opened())
