@@ -133,8 +133,8 @@ def mailbox(text: str) -> Address:
 
     ValueError where it is not one address of ASCII letters: what needs more, few servers take.
     """
-    # The parser takes almost anything, and some of it for two addresses.
-    if text.isprintable():
+    # The parser takes almost anything, some of it for two addresses, and `=?` for the begin of encoded text.
+    if text.isprintable() and "=?" not in text:
         header: Any = SMTP.header_factory("To", text)
         if len(header.addresses) == 1 and not header.defects:
             found: Address = header.addresses[0]

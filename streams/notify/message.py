@@ -11,6 +11,7 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from detectors.alert import Alert, Contacts, Kind, Part, State, words
+from streams.notify.text import MOST_URL
 
 #: Weeks in a year, of `chance`.
 _YEAR = 52.18
@@ -24,8 +25,11 @@ class Figure(NamedTuple):
 
 
 def link(page_url: str | None, alert: Alert) -> str | None:
-    """The incident's own page."""
-    return None if page_url is None else f"{page_url.rstrip('/')}/incidents/{quote(alert.id, safe='')}"
+    """The incident's own page. None where there are no pages, and for an id that no judge gives."""
+    if page_url is None:
+        return None
+    url = f"{page_url.rstrip('/')}/incidents/{quote(alert.id, safe='', errors='replace')}"
+    return url if len(url) <= MOST_URL else None
 
 
 def headline(alert: Alert) -> str:

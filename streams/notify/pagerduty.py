@@ -13,7 +13,7 @@ from streams.notify import http
 from streams.notify.answer import Answer, Failed
 from streams.notify.destinations import PagerDuty
 from streams.notify.message import figures, link, sentences
-from streams.notify.text import cut, tamed, token
+from streams.notify.text import cut, plain, tamed, token
 
 MOST_SUMMARY = 1024
 MOST_KEY = 255
@@ -87,7 +87,7 @@ def event(delivery: Delivery, routing_key: str, page_url: str | None) -> dict[st
 def _payload(alert: Alert) -> dict[str, object]:
     what, where = words(alert)
     found: dict[str, object] = {
-        "summary": cut(alert.summary or title(alert), MOST_SUMMARY),
+        "summary": cut(alert.summary, MOST_SUMMARY),
         # Where the trouble is; who reports it stands in the details.
         "source": cut(title(alert), _MOST_FIELD),
         "severity": alert.severity.value,
@@ -118,7 +118,7 @@ def _details(alert: Alert) -> dict[str, object]:
         "contacts": alert.contacts,
         "owner": alert.owner,
         "team": alert.team,
-        "incident": cut(alert.id, MOST_KEY),
+        "incident": cut(plain(alert.id), MOST_KEY),
         "sequence": alert.sequence,
         "episode": alert.episode,
         "kind": alert.kind,

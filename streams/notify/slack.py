@@ -100,10 +100,10 @@ def message(alert: Alert, page_url: str | None) -> Block:
     sign = _RESOLVED if over else _SIGNS[alert.severity]
     blocks: list[Block] = [
         {"type": "header", "text": _text(f"{sign} {headline(alert)}: {title(alert)}", MOST_HEADER)},
-        {"type": "section", "text": _text(alert.summary or title(alert), MOST_SECTION)},
+        {"type": "section", "text": _text(alert.summary, MOST_SECTION)},
     ]
     links = _links(alert, page_url)
-    text = fallback(f"{sign} {headline(alert)}: {alert.summary or title(alert)}")
+    text = fallback(f"{sign} {headline(alert)}: {alert.summary}")
     said = [] if over else list(sentences(alert))
     while True:
         more = [] if over else [_figures(alert), *_said(said)]

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from detectors.alert import Alert
+from detectors.alert import Alert, title
 
 #: A text within a notification is no longer, in UTF-16 units: a sentence for agents with two long names in it is. The
 #: summary may be.
@@ -23,6 +23,7 @@ MOST_LINKS = 10
 MOST_URL = 2000
 
 _ELLIPSIS = "…"
+_NAMELESS = "?"
 #: What belongs to the character before it is not looked for further back: a name may consist of nothing else.
 _MOST_STEPS = 40
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{1,200}")
@@ -136,7 +137,7 @@ def is_web_address(url: str) -> bool:
 def tamed(alert: Alert) -> Alert:
     """The alert with every text in it plain and cut, and of its links those that lead to the web.
 
-    Its course is left out. The id stays as it is.
+    Its course is left out. The id stays as it is. Its summary says something, in any case.
     """
     fields = msgspec.to_builtins(alert)
     links = [
@@ -149,7 +150,10 @@ def tamed(alert: Alert) -> Alert:
         "summary": cut(plain(alert.summary), MOST_SUMMARY),
         "links": dict(links[:MOST_LINKS]),
     }
-    return msgspec.convert(tame, Alert)
+    if tame["service"] == "":
+        tame["service"] = _NAMELESS
+    found = msgspec.convert(tame, Alert)
+    return found if found.summary else msgspec.structs.replace(found, summary=title(found))
 
 
 def _tame(value: object) -> object:
