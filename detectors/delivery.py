@@ -13,7 +13,7 @@ from typing import Annotated, NamedTuple
 import msgspec
 from msgspec import Meta
 
-from detectors.alert import Alert, Severity, State, asks, millis
+from detectors.alert import Alert, Kind, Severity, State, asks, millis
 from detectors.backoff import Backoff, wait_seconds
 from detectors.routing import Route, destinations
 
@@ -72,13 +72,15 @@ class DeliveryRule(msgspec.Struct, frozen=True, kw_only=True):
 class Manner(msgspec.Struct, frozen=True, kw_only=True):
     """What a kind of destination is told of.
 
-    parts: also incidents that another one explains. quiet: also those that nobody shall be called for (acknowledged,
+    parts: also incidents that another one explains. inhibits: of these only while that other one is open there, too: it
+    keeps them from calling somebody. quiet: also those that nobody shall be called for (acknowledged,
     muted, within maintenance). changes: each record of an incident, else only page and end. acknowledges: knows what it
     is to be acknowledged, and takes a severity that rises. repeats: has to be told again and again. most: incidents at
     a time. gap_seconds: least time between two deliveries.
     """
 
     parts: bool = False
+    inhibits: bool = False
     quiet: bool = False
     changes: bool = False
     acknowledges: bool = False
@@ -106,6 +108,19 @@ class Outcome(enum.StrEnum):
     SUPERSEDED = "superseded"
 
 
+class Standing(msgspec.Struct, frozen=True):
+    """What an incident spans and what explains it; both may turn out to be wider or narrower than they were told.
+
+    cause: id of the incident that explains it in the end, its own where none does.
+    """
+
+    kind: Kind
+    service: str | None
+    region: str | None
+    cause: str
+    explained: bool
+
+
 class Told(msgspec.Struct, frozen=True, kw_only=True):
     """What a destination was told last of an incident. at: when, ms by the clock.
 
@@ -117,8 +132,7 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
     episode: int
     action: Action
     severity: Severity
-    cause: str
-    explained: bool
+    standing: Standing
     quiet: bool
     at: int
     sure: bool = True
@@ -130,20 +144,19 @@ class Told(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """A record for a destination. cause: id of the incident that explains it in the end, its own where none does.
-
-    before: what the destination was told last.
-    """
+    """A record for a destination. before: what the destination was told last."""
 
     alert: Alert
     action: Action
-    cause: str
+    standing: Standing
     before: Told | None
 
     @property
-    def explained(self) -> bool:
-        """Whether another incident explains it."""
-        return self.alert.parent is not None
+    def open(self) -> bool:
+        """Whether the incident is open at the destination after it."""
+        if self.action is Action.REPEAT:
+            return self.before is not None and self.before.open
+        return self.action is not Action.RESOLVE
 
     def told(self, now: int, *, sure: bool = True) -> Told:
         """What the destination knows with it. now: ms by the clock."""
@@ -153,12 +166,16 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
             episode=self.alert.episode,
             action=self.action,
             severity=self.alert.severity,
-            cause=self.cause,
-            explained=self.explained,
+            standing=self.standing,
             quiet=quiet(self.alert),
             at=now,
             sure=sure,
         )
+
+
+def standing(alert: Alert, cause: str) -> Standing:
+    """As the record has it. cause: see there."""
+    return Standing(alert.kind, alert.service, alert.region, cause, alert.parent is not None)
 
 
 def quiet(alert: Alert) -> bool:
@@ -231,6 +248,7 @@ class Dispatch:
         self._open_within_ms = round(1000 * open_within_seconds)
         self._told = dict(told)
         self._last: dict[str, Alert] = {}
+        self._parts: dict[str, dict[str, None]] = {}
         self._pending: dict[str, _Pending] = {}
         self._repeat_at: dict[str, int] = {}
         self._order = 0
@@ -246,22 +264,48 @@ class Dispatch:
         if last is not None and alert.sequence <= last.sequence:
             self._last[alert.id] = last
             return
-        self._last[alert.id] = alert
-        waiting = self._pending.pop(alert.id, None)
+        self._remember(alert, last)
+        waiting = self._pending.get(alert.id)
         if waiting is not None:
             self.superseded += 1
-        self._order += 1
         timely = self._timely(alert, now) or (
             waiting is not None and waiting.timely and alert.state is not State.RESOLVED
         )
-        tries = 0 if waiting is None else waiting.tries
-        if self._decide(alert, timely=timely) is not None:
-            since = now if waiting is None else waiting.since
-            self._pending[alert.id] = _Pending(self._order, tries, timely, since)
-        elif alert.id not in self._repeat_at and alert.state is State.RESOLVED:
-            del self._last[alert.id]
+        self._consider(alert.id, now, timely=timely)
+        if self._manner.inhibits:
+            for part in list(self._parts.get(alert.id, ())):
+                self._consider(part, now, timely=True)
         if len(self._last) > LAST_KEPT:
             self._forget()
+
+    def _remember(self, alert: Alert, last: Alert | None) -> None:
+        self._last[alert.id] = alert
+        if last is not None and last.parent is not None and last.parent != alert.parent:
+            self._part_from(last)
+        if alert.parent is not None:
+            self._parts.setdefault(alert.parent, {})[alert.id] = None
+
+    def _drop(self, id: str) -> None:
+        """Its record is not needed any more."""
+        self._part_from(self._last.pop(id))
+
+    def _part_from(self, alert: Alert) -> None:
+        parts = self._parts.get(alert.parent or "")
+        if parts is not None:
+            parts.pop(alert.id, None)
+            if not parts:
+                del self._parts[alert.parent or ""]
+
+    def _consider(self, id: str, now: int, *, timely: bool) -> None:
+        """Whether its last record has to go out."""
+        alert = self._last[id]
+        waiting = self._pending.pop(id, None)
+        if self._decide(alert, timely=timely) is not None:
+            self._order += 1
+            tries, since = (0, now) if waiting is None else (waiting.tries, waiting.since)
+            self._pending[id] = _Pending(self._order, tries, timely, since)
+        elif id not in self._repeat_at and alert.state is State.RESOLVED:
+            self._drop(id)
 
     def _timely(self, alert: Alert, now: int) -> bool:
         if now - millis(alert.detected_at) <= 1000 * self._rule.page_within_seconds:
@@ -270,14 +314,27 @@ class Dispatch:
         return alert.state is not State.RESOLVED and now - millis(alert.updated_at) <= self._open_within_ms
 
     def _decide(self, alert: Alert, *, timely: bool) -> Action | None:
+        before = self._told.get(alert.id)
+        if self._manner.inhibits and alert.parent is not None and not self._is_told(self._cause(alert)):
+            # Nothing would keep it from calling somebody.
+            return Action.RESOLVE if before is not None and before.open else None
         routed = self._name in destinations(self._routes, alert, named=self._named)
-        return decide(self._manner, alert, self._told.get(alert.id), routed=routed, timely=timely)
+        return decide(self._manner, alert, before, routed=routed, timely=timely)
+
+    def _is_told(self, id: str) -> bool:
+        """Whether an incident is open at the destination, or about to be."""
+        alert, told = self._last.get(id), self._told.get(id)
+        return (
+            alert is not None
+            and alert.state is not State.RESOLVED
+            and ((told is not None and told.open and told.sure) or id in self._pending)
+        )
 
     def _forget(self) -> None:
         """The longest unchanged first, of those that wait for nothing."""
         idle = [id for id in self._last if id not in self._pending and id not in self._repeat_at]
         for id in idle[: len(self._last) - LAST_KEPT * 9 // 10]:
-            del self._last[id]
+            self._drop(id)
 
     def resume(self, now: int) -> None:
         """All records that there are have been taken: what is open there is repeated from now on."""
@@ -288,7 +345,8 @@ class Dispatch:
     # --- what goes out ---
 
     def due(self, now: int) -> list[Delivery]:
-        """What is to be delivered now, at most `manner.most`; those that failed last, then the worst first."""
+        """What is to be delivered now, at most `manner.most`: those that failed last, parts after what explains them,
+        and the worst first."""
         if now < self._not_before:
             return []
         found: list[Delivery] = []
@@ -305,17 +363,21 @@ class Dispatch:
             if at > now or id in self._pending or len(found) == self._manner.most:
                 continue
             if not self._repeats(self._told[id], now):
-                del self._repeat_at[id], self._last[id]
+                del self._repeat_at[id]
+                self._drop(id)
                 continue
             found.append(self._delivery(self._last[id], Action.REPEAT))
         return found
 
-    def _urgency(self, item: tuple[str, _Pending]) -> tuple[int, int, int]:
+    def _urgency(self, item: tuple[str, _Pending]) -> tuple[int, bool, int, int]:
         id, waiting = item
-        return waiting.tries, -_RANK[self._last[id].severity], waiting.order
+        alert = self._last[id]
+        return waiting.tries, alert.parent is not None, -_RANK[alert.severity], waiting.order
 
     def _delivery(self, alert: Alert, action: Action) -> Delivery:
-        return Delivery(alert=alert, action=action, cause=self._cause(alert), before=self._told.get(alert.id))
+        return Delivery(
+            alert=alert, action=action, standing=standing(alert, self._cause(alert)), before=self._told.get(alert.id)
+        )
 
     def _cause(self, alert: Alert) -> str:
         """The incident that explains it in the end."""
@@ -411,7 +473,7 @@ class Dispatch:
             return
         self._pending.pop(id, None)
         if last is not None and last.state is State.RESOLVED and id not in self._repeat_at:
-            del self._last[id]
+            self._drop(id)
 
     def _forget_told(self) -> None:
         for id in [id for id, told in self._told.items() if not told.open][: TOLD_KEPT // 10]:

@@ -23,6 +23,7 @@ from streams import tail, topics
 from streams.commands import Commands
 from streams.detect import Detect
 from streams.fault import Fault
+from streams.gauges import HealthGauges, IncidentGauges, SeriesGauges
 from streams.health import Health
 from streams.ingest import Ingest
 from streams.judge import JudgeStage
@@ -112,12 +113,20 @@ class App(faust.App):  # type: ignore[misc]
                 ("judge", 1, _JUDGE_ANEW),
             )
         }
+        detect = Detect(self, rules, names, states["detect"], self.metrics, self.health)
+        judge = JudgeStage(self, rules, names, states["judge"], self.metrics, self.health)
         self._stages: dict[str, Ingest | Detect | Commands | JudgeStage] = {
             names.reports: Ingest(self, rules, names, states["ingest"], self.metrics, self.health),
-            names.counts: Detect(self, rules, names, states["detect"], self.metrics, self.health),
+            names.counts: detect,
             names.commands: Commands(self, names, self.metrics, self.health),
-            names.surges: JudgeStage(self, rules, names, states["judge"], self.metrics, self.health),
+            names.surges: judge,
         }
+        for gauges in (
+            HealthGauges(self.health, time),
+            IncidentGauges(judge.open_now, judge.silent, settings.metrics.incidents),
+            SeriesGauges(detect.busiest, settings.metrics.busiest_series),
+        ):
+            self.metrics.registry.register(gauges)
 
         transport: Transport = self.transport
         if settings.kafka.embedded:

@@ -32,6 +32,8 @@ STAGES = ("ingest", "detect", "judge")
 _EVIDENCE = (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0, 20.0, 50.0, 100.0)
 _LATENCY_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 
+_DELAY_SECONDS = (10.0, 20.0, 30.0, 60.0, 90.0, 120.0, 180.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0)
+
 
 class EvidenceHistogram(Collector):
     """Histogram of the evidence told to the judge: all rows of a tick in one call, which the client's own cannot take.
@@ -156,6 +158,13 @@ class Metrics:
             "groundswell_alert_latency_seconds",
             "From the event time of a decision to the alert being sent; of live reports, not of replayed history.",
             buckets=_LATENCY_SECONDS,
+            registry=registry,
+        )
+
+        self.detection_delay = Histogram(
+            "groundswell_detection_delay_seconds",
+            "From the estimated onset of an incident to the decision that opens it, event times; of silent feeds none.",
+            buckets=_DELAY_SECONDS,
             registry=registry,
         )
 

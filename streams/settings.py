@@ -237,6 +237,23 @@ class WebSettings(msgspec.Struct, frozen=True, kw_only=True):
     ) = None
 
 
+class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What /metrics tells of incidents and series by name: each is a time series or more in Prometheus."""
+
+    incidents: Annotated[
+        int,
+        Meta(ge=0, le=1000, description="open incidents, and silent sources, told of by name at most, the worst first"),
+    ] = 50
+    busiest_series: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1000,
+            description="series that each worker tells of by name besides: those of which it expects most reports",
+        ),
+    ] = 20
+
+
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker logs, on stderr."""
 
@@ -274,6 +291,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     calendars: tuple[CalendarText, ...] = ()
     state: StateSettings = StateSettings()
     web: WebSettings = WebSettings()
+    metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
 
     def rules(self) -> Rules:
@@ -313,6 +331,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "state": StateSettings,
     "web": WebSettings,
     "notify": DeliveryRule,
+    "metrics": MetricsSettings,
     "log": LogSettings,
 }
 #: Every setting by its name; [source.<name>] and [[detectors]] come on top, in the file alone.

@@ -9,8 +9,8 @@ import aiohttp
 import msgspec
 import structlog
 
-from detectors.alert import FEED, Alert, Kind, State, title, utc
-from detectors.delivery import Delivery, DeliveryRule, Manner
+from detectors.alert import FEED, Alert, Kind, title, utc
+from detectors.delivery import Delivery, DeliveryRule, Manner, Standing
 from detectors.rollup import ALL
 from streams.notify import http
 from streams.notify.answer import Answer, Failed, Refused, Taken
@@ -40,7 +40,7 @@ class AlertmanagerReceiver:
     """All peers of a cluster: each is told all of it, as a load balancer between must not do."""
 
     def __init__(self, settings: Alertmanager, rule: DeliveryRule, *, page_url: str | None) -> None:
-        self.manner = Manner(parts=True, changes=True, repeats=True, most=64)
+        self.manner = Manner(parts=True, inhibits=True, changes=True, repeats=True, most=64)
         self._settings = settings
         self._rule = rule
         self._page_url = page_url
@@ -62,7 +62,14 @@ class AlertmanagerReceiver:
         self, url: str, headers: dict[str, str], deliveries: Sequence[Delivery], now: int
     ) -> Sequence[Answer]:
         bodies = [posted(each, self._settings.labels, self._rule, now, self._page_url) for each in deliveries]
-        answer = await self._post(url, headers, [alert for body in bodies for alert in body])
+        # Parts end before what inhibits them does.
+        ends = [
+            body for each, body in zip(deliveries, bodies, strict=True) if each.standing.explained and not each.open
+        ]
+        others = [
+            body for each, body in zip(deliveries, bodies, strict=True) if not each.standing.explained or each.open
+        ]
+        answer = await self._post(url, headers, [alert for body in ends + others for alert in body])
         if isinstance(answer, Refused) and answer.status == 400 and len(deliveries) > 1:
             # It may have stored the valid ones: one by one it is known which it did not, and to repeat one is no harm.
             answers = [await self._post(url, headers, body) for body in bodies]
@@ -120,18 +127,18 @@ def _best(answers: Sequence[Answer]) -> Answer:
 def posted(
     delivery: Delivery, labels: dict[str, str], rule: DeliveryRule, now: int, page_url: str | None
 ) -> list[Posted]:
-    """The alert, and where another cause has become known of it the end of what it was before.
+    """The alert, and where it turned out to span something else, or to have another cause, the end of what it was.
 
     now: ms by the clock.
     """
     alert, before = delivery.alert, delivery.before
-    if alert.state is State.RESOLVED:
+    if not delivery.open:
         # A repetition tells the same end.
         end = before.at if before is not None and not before.open else now
     else:
         end = now + round(1000 * _MISSED_REPEATS * rule.repeat_seconds)
     given = Posted(
-        labels=_labels(alert, labels, cause=delivery.cause, explained=delivery.explained),
+        labels=_labels(alert, delivery.standing, labels),
         annotations=_annotations(alert, page_url),
         # Not the onset: Alertmanager does not wait for a group whose alert is older than group_wait, and would page for
         # parts before it has seen what inhibits them. Of what it has already it keeps the earliest start.
@@ -139,26 +146,25 @@ def posted(
         ends_at=utc(end),
         generator_url=link(page_url, alert) or "",
     )
-    if before is None or not before.open or (before.cause, before.explained) == (delivery.cause, delivery.explained):
+    if before is None or not before.open or before.standing == delivery.standing:
         return [given]
-    old = _labels(alert, labels, cause=before.cause, explained=before.explained)
-    return [msgspec.structs.replace(given, labels=old, ends_at=utc(now)), given]
+    return [msgspec.structs.replace(given, labels=_labels(alert, before.standing, labels), ends_at=utc(now)), given]
 
 
-def _labels(alert: Alert, own: dict[str, str], *, cause: str, explained: bool) -> dict[str, str]:
+def _labels(alert: Alert, standing: Standing, own: dict[str, str]) -> dict[str, str]:
     """What an alert is known by: nothing that changes while it gets worse. Empty ones would be dropped."""
-    feed = alert.kind is Kind.FEED
-    service = FEED if feed else alert.service or ALL
-    region = "".join(alert.sources) if feed else ALL if alert.region is None else alert.region or "-"
+    service, region = standing.service, standing.region
+    if standing.kind is Kind.FEED:
+        service, region = FEED, "".join(alert.sources)
     return {
         **own,
         "alertname": ALERTNAME,
-        "service": service,
-        "region": region,
-        "kind": alert.kind.value,
+        "service": service or ALL,
+        "region": ALL if region is None else region or "-",
+        "kind": standing.kind.value,
         "incident": alert.id,
-        "cause": cause,
-        "explained": str(explained).lower(),
+        "cause": standing.cause,
+        "explained": str(standing.explained).lower(),
     }
 
 

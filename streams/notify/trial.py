@@ -9,7 +9,7 @@ from time import time
 from msgspec.structs import replace
 
 from detectors.alert import Alert, Kind, Severity, State, utc
-from detectors.delivery import Action, Delivery
+from detectors.delivery import Action, Delivery, standing
 from streams.console import err, out, safe
 from streams.fault import Fault
 from streams.notify.answer import Answer, Failed, Receiver, Refused, Taken
@@ -67,7 +67,7 @@ def incident(service: str, severity: Severity, now: float) -> Alert:
 
 async def _try(carries: Receiver, name: str, opened: Alert, timeout_seconds: float, keep_open: bool) -> None:
     try:
-        first = Delivery(alert=opened, action=Action.OPEN, cause=opened.id, before=None)
+        first = Delivery(alert=opened, action=Action.OPEN, standing=standing(opened, opened.id), before=None)
         await _deliver(carries, name, first, timeout_seconds)
         if keep_open:
             return
@@ -75,7 +75,7 @@ async def _try(carries: Receiver, name: str, opened: Alert, timeout_seconds: flo
         at = utc(round(now) * 1000)
         over = replace(opened, sequence=2, state=State.RESOLVED, updated_at=at, resolved_at=at)
         before = first.told(round(now * 1000))
-        last = Delivery(alert=over, action=Action.RESOLVE, cause=opened.id, before=before)
+        last = Delivery(alert=over, action=Action.RESOLVE, standing=standing(opened, opened.id), before=before)
         await _deliver(carries, name, last, timeout_seconds)
     finally:
         await carries.close()

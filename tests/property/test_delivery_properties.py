@@ -17,7 +17,7 @@ MANNERS = st.sampled_from(
         Manner(),
         Manner(acknowledges=True),
         Manner(parts=True, quiet=True, changes=True),
-        Manner(parts=True, changes=True, repeats=True, most=3),
+        Manner(parts=True, inhibits=True, changes=True, repeats=True, most=3),
     ]
 )
 #: A step: a record of incident 0 to 2, open or resolved; or what the destination does with what is due.

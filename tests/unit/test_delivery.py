@@ -14,7 +14,7 @@ from tests.made_alerts import NOON, outage, resolved
 NOW = round(NOON * 1000)
 MESSAGE = Manner()
 PAGER = Manner(acknowledges=True)
-STATE = Manner(parts=True, changes=True, repeats=True, most=10)
+STATE = Manner(parts=True, inhibits=True, changes=True, repeats=True, most=10)
 RECORD = Manner(parts=True, quiet=True, changes=True)
 ACKNOWLEDGED = Acknowledged(by="ada", reason="on it", at="2022-10-25T12:00:00Z")
 MUTED = Muted(by="ada", reason="known", since="2022-10-25T12:00:00Z")
@@ -96,7 +96,23 @@ def test_what_another_incident_explains_calls_nobody_and_goes_where_parts_are_wa
     part = outage(parent="incident-0")
 
     assert carry(dispatch(MESSAGE), part) == []
-    assert carry(dispatch(STATE), part) == [Action.OPEN]
+    assert carry(dispatch(RECORD), part) == [Action.OPEN]
+
+
+def test_a_part_goes_where_what_explains_it_inhibits_it_only_as_long_as_that_is_open_there():
+    desk = dispatch(STATE)
+    whole, part = outage("whole"), outage("part", parent="whole", severity=Severity.CRITICAL)
+    desk.take(part, NOW)
+    before = deliver(desk)
+    desk.take(whole, NOW)
+    both = [(each.alert.id, each.action) for each in deliver(desk)]
+    desk.take(resolved("whole", sequence=2), NOW)
+    ends = [(each.alert.id, each.action) for each in deliver(desk)]
+
+    assert before == []
+    assert both == [("whole", Action.OPEN), ("part", Action.OPEN)]
+    assert ends == [("whole", Action.RESOLVE), ("part", Action.RESOLVE)]
+    assert carry(desk, outage("part", sequence=2)) == [Action.OPEN]
 
 
 def test_the_cause_is_the_incident_that_explains_it_in_the_end():
@@ -104,7 +120,7 @@ def test_the_cause_is_the_incident_that_explains_it_in_the_end():
     for id, parent in (("a", None), ("b", "a"), ("c", "b")):
         desk.take(outage(id, parent=parent), NOW)
 
-    assert {each.alert.id: each.cause for each in deliver(desk)} == {"a": "a", "b": "a", "c": "a"}
+    assert {each.alert.id: each.standing.cause for each in deliver(desk)} == {"a": "a", "b": "a", "c": "a"}
 
 
 @pytest.mark.parametrize("asleep", [{"acknowledged": ACKNOWLEDGED}, {"muted": MUTED}, {"maintenance": "works"}])
