@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 import msgspec
@@ -32,6 +32,36 @@ class Failed(msgspec.Struct, frozen=True):
 
 
 Answer = Taken | Refused | Failed
+
+#: Fewer characters of a secret tell nothing.
+_TELLING = 4
+
+
+def masked(answer: Answer, secrets: Iterable[str]) -> Answer:
+    """The answer without the secrets, which whoever answers may quote.
+
+    >>> masked(Refused(400, "no such key: R0UT1NG"), ["R0UT1NG"])
+    Refused(status=400, text='no such key: ***')
+    """
+    longest_first = sorted(filter(None, secrets), key=len, reverse=True)
+    match answer:
+        case Refused(status, text):
+            return Refused(status, _masked(text, longest_first))
+        case Failed(why, asked):
+            return Failed(_masked(why, longest_first), asked)
+    return answer
+
+
+def _masked(text: str, secrets: Sequence[str]) -> str:
+    cut = len(text) >= MOST_TEXT
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    for secret in secrets if cut else ():
+        # Within the secret, maybe.
+        for kept in range(len(secret) - 1, _TELLING - 1, -1):
+            if text.endswith(secret[:kept]):
+                return text[:-kept] + "***"
+    return text
 
 
 class Receiver(Protocol):

@@ -48,7 +48,10 @@ def _destination(name: str, table: Mapping[str, Any], where: str, folder: Path) 
         raise DestinationError(f"{title}: {said}", hint=f"Give one of {', '.join(KINDS)}.")
     fields = {_name(field): field for field in fields_of(name, kind)}
     given = {each: value for each, value in table.items() if each != "type"}
-    found = kind(**_values(title, given, fields, folder))
+    try:
+        found = kind(**_values(title, given, fields, folder))
+    except ValueError as error:
+        raise DestinationError(f"{title}: {error}") from None
     for path in files(found):
         _check_file(title, path)
     return found
