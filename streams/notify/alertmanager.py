@@ -49,10 +49,9 @@ class AlertmanagerReceiver:
 
     async def deliver(self, deliveries: Sequence[Delivery], now: float) -> Sequence[Answer]:
         """As `Receiver`. One peer that took it is enough: the others are told with the next repetition."""
-        try:
-            headers = await self._headers()
-        except (OSError, UnicodeDecodeError) as error:
-            return [Failed(f"a secret's file cannot be read: {error}")] * len(deliveries)
+        headers = await self._headers()
+        if isinstance(headers, Failed):
+            return [headers] * len(deliveries)
         each_peer = await asyncio.gather(
             *(self._tell(url, headers, deliveries, round(now * 1000)) for url in self._settings.urls)
         )
@@ -79,7 +78,10 @@ class AlertmanagerReceiver:
         return answers
 
     async def _post(self, url: str, headers: dict[str, str], alerts: list[Posted]) -> Answer:
-        return await http.post(self._ready(), f"{url.rstrip('/')}/api/v2/alerts", msgspec.json.encode(alerts), headers)
+        secrets = headers.get("Authorization", "").split()[1:]
+        return await http.post(
+            self._ready(), f"{url.rstrip('/')}/api/v2/alerts", msgspec.json.encode(alerts), headers, secrets=secrets
+        )
 
     def _note(self, url: str, trouble: Answer | None) -> None:
         """A peer's trouble shows in the log once, as its destination does well as long as another one answers."""
@@ -92,21 +94,23 @@ class AlertmanagerReceiver:
             self._failing[url] = repr(trouble)
             log.warning("an Alertmanager of the cluster takes no alerts", url=url, answer=repr(trouble))
 
-    async def _headers(self) -> dict[str, str]:
+    async def _headers(self) -> dict[str, str] | Failed:
         headers = {"Content-Type": "application/json"}
+        path = self._settings.token_file or self._settings.password_file
+        if path is None:
+            return headers
+        secret = await http.secret(path)
+        if isinstance(secret, Failed):
+            return secret
         if self._settings.token_file is not None:
-            headers["Authorization"] = f"Bearer {await http.read_secret(self._settings.token_file)}"
-        elif self._settings.username is not None and self._settings.password_file is not None:
-            password = await http.read_secret(self._settings.password_file)
-            headers["Authorization"] = aiohttp.BasicAuth(self._settings.username, password, "utf-8").encode()
+            headers["Authorization"] = f"Bearer {secret}"
+        else:
+            headers["Authorization"] = aiohttp.BasicAuth(self._settings.username or "", secret, "utf-8").encode()
         return headers
 
     def _ready(self) -> aiohttp.ClientSession:
         if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(ssl=http.tls(self._settings.ca_file)),
-                timeout=aiohttp.ClientTimeout(total=self._rule.timeout_seconds),
-            )
+            self._session = http.open_session(self._rule.timeout_seconds, ca_file=self._settings.ca_file)
         return self._session
 
     async def close(self) -> None:

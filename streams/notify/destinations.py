@@ -23,7 +23,10 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class Alertmanager(_Table, frozen=True, kw_only=True, tag="alertmanager"):
-    """One Alertmanager, or all peers of a cluster: each is told all of it."""
+    """One Alertmanager, or all peers of a cluster: each is told all of it.
+
+    ValueError where half of what proves who we are is missing.
+    """
 
     urls: Annotated[
         tuple[_Url, ...], Meta(min_length=1, max_length=20, description="each peer's address: http://alertmanager:9093")
@@ -37,6 +40,12 @@ class Alertmanager(_Table, frozen=True, kw_only=True, tag="alertmanager"):
     ca_file: Annotated[Path, Meta(description="certificates that sign its own, PEM; default: the system's")] | None = (
         None
     )
+
+    def __post_init__(self) -> None:
+        if (self.username is None) != (self.password_file is None):
+            raise ValueError("one of username and password_file is missing; give both, or neither")
+        if self.token_file is not None and self.password_file is not None:
+            raise ValueError("it has a token_file and a password_file; keep one")
 
 
 class PagerDuty(_Table, frozen=True, kw_only=True, tag="pagerduty"):

@@ -108,8 +108,9 @@ def test_settings_stand_at_the_begin_and_the_command_line_at_the_end():
 
     begin = {"streams.fault", "streams.fields"}
     readers = {"streams.catalogue_file", "streams.notify.destinations", "streams.notify.settings"}
-    for reader in readers:
-        assert {name for name in arrows[reader] if name in arrows} <= begin | {"streams.notify.destinations"}
+    described = {"streams.notify.destinations", "streams.notify.addresses"}
+    for reader in readers | described:
+        assert {name for name in arrows[reader] if name in arrows} <= begin | described
     assert {name for name in arrows["streams.settings"] if name in arrows} <= begin | readers
     assert [module for module, named in arrows.items() if "streams.cli" in named and module != "streams.__main__"] == []
 
