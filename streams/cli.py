@@ -323,16 +323,21 @@ end, nor need Kafka.
     help="WhatsApp breaks so long from now, for two hours.",
 )
 @click.option(
+    "--since", type=Moment(), metavar="TIME", help="Begin with what came since then, at once: 2026-03-02T09:00:00Z."
+)
+@click.option(
     "--past",
     type=Duration(),
     metavar="DURATION",
     help="Print ordinary life of so long up to now instead, and end: 21d.",
 )
-def feed(outage_after: float, past: float | None) -> int:
+def feed(outage_after: float, since: int | None, past: float | None) -> int:
     """Print made-up reports as if they came now, JSON, one a line, each at its time."""
     from streams import live_story as verb
 
-    return verb.run(outage_after_seconds=outage_after, past_seconds=past)
+    if since is not None and past is not None:
+        raise click.UsageError("Give --since or --past, not both.")
+    return verb.run(outage_after_seconds=outage_after, since=since, past_seconds=past)
 
 
 @cli.command(

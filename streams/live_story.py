@@ -15,16 +15,17 @@ from streams.story import Batch
 HOUR = timedelta(hours=1)
 
 
-def run(*, outage_after_seconds: float, past_seconds: float | None) -> int:
+def run(*, outage_after_seconds: float, since: int | None, past_seconds: float | None) -> int:
     """Print the reports that come from now on, one a line, each at its time; without end.
 
-    outage_after_seconds: so long from now the outage begins. past_seconds: print the reports of the time that is just
-    over instead, all at once, without an outage; returns 0.
+    outage_after_seconds: so long from now the outage begins. since: begin with the reports of that time, ms.
+    past_seconds: print the reports of the time that is just over instead, without an outage; returns 0.
     """
     now = _now()
     if past_seconds is None:
-        batches = hours(now, outage=_moment(now) + timedelta(seconds=outage_after_seconds))
-        runs = due(batches, now, now=_now, sleep=time.sleep)
+        begin = now if since is None else since
+        batches = hours(begin, outage=_moment(now) + timedelta(seconds=outage_after_seconds))
+        runs = due(batches, begin, now=_now, sleep=time.sleep)
     else:
         runs = past(now - round(past_seconds * 1000), now)
     for values in runs:

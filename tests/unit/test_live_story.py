@@ -101,6 +101,16 @@ def test_command_prints_reports_of_now_and_ends_with_its_reader():
     assert done.stderr == ""
 
 
+def test_command_begins_where_it_is_told_to():
+    since = datetime.now(UTC) - timedelta(minutes=30)
+    command = f"{sys.executable} -m streams feed --since {since.isoformat()} | head -n 1"
+
+    done = subprocess.run(["sh", "-c", command], capture_output=True, text=True, timeout=60)
+
+    first = datetime.fromisoformat(json.loads(done.stdout)["time"])
+    assert timedelta(0) <= first - since < timedelta(minutes=10)
+
+
 def test_command_prints_the_past_and_ends():
     command = [sys.executable, "-m", "streams", "feed", "--past", "2h"]
 
