@@ -118,6 +118,6 @@ def test_alerts_on_groundswell_itself_are_not_inhibited(alertmanager):
     post(alertmanager, incident("root-6"), incident("child-6", cause="root-6"))
     until(alertmanager, {"child-6": "suppressed"})
 
-    post(alertmanager, {"labels": {"alertname": "GroundswellStalled", "cause": "root-6", "explained": "true"}})
+    post(alertmanager, {"labels": {"alertname": "GroundswellStalled", "service": "WhatsApp", "severity": "critical"}})
 
     until(alertmanager, {"": "active"})
