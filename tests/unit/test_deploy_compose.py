@@ -97,6 +97,7 @@ def test_settings_that_are_mounted_are_read_only_and_data_is_in_declared_volumes
         assert target.startswith("/")
         if source.startswith("."):
             assert mode == ["ro"], mount
+            assert (DEPLOY / source).exists(), mount
         else:
             assert source in COMPOSE["volumes"], mount
 
@@ -110,6 +111,29 @@ def test_settings_load_with_the_variables_of_the_service(name):
 
     assert settings.kafka.address == "kafka:9092"
     assert SERVICES["worker"]["ports"] == [f"127.0.0.1:{settings.web.port}:{settings.web.port}"]
+
+
+def test_incidents_go_to_alertmanager_and_prometheus_scrapes_the_worker():
+    settings = load(DEPLOY / "groundswell.toml", env={}).settings
+    [alertmanager] = settings.destinations.values()
+    prometheus = yaml.safe_load((DEPLOY / "prometheus" / "prometheus.yml").read_text())
+
+    assert alertmanager.urls == ("http://alertmanager:9093",)
+    [managers] = prometheus["alerting"]["alertmanagers"]
+    assert [target for each in managers["static_configs"] for target in each["targets"]] == ["alertmanager:9093"]
+    [scraped] = prometheus["scrape_configs"]
+    [names] = scraped["dns_sd_configs"]
+    assert (names["names"], names["port"]) == (["worker"], settings.web.port)
+
+
+def test_grafana_finds_its_dashboards_and_prometheus():
+    provisioning = DEPLOY / "grafana" / "provisioning"
+    [dashboards] = (yaml.safe_load(file.read_text()) for file in (provisioning / "dashboards").glob("*.y*ml"))
+    [sources] = (yaml.safe_load(file.read_text()) for file in (provisioning / "datasources").glob("*.y*ml"))
+
+    mounted = dict(mount.split(":")[:2] for mount in SERVICES["grafana"]["volumes"])
+    assert [each["options"]["path"] for each in dashboards["providers"]] == [mounted["./grafana/dashboards"]]
+    assert [each["url"] for each in sources["datasources"]] == ["http://prometheus:9090"]
 
 
 def test_kafka_can_be_reached_from_inside_and_outside_under_what_it_advertises():

@@ -326,6 +326,7 @@ def test_example_s_settings_are_right(tmp_path):
     assert settings.kafka.security == "SASL_SSL"
     assert settings.kafka.username == "from /run/secrets/kafka/username"
     assert settings.kafka.password.reveal() == "from /run/secrets/kafka/password"
+    assert settings.destinations.keys() == {"alertmanager", "slack"}
 
 
 def test_network_policy_lets_kafka_through(tmp_path):
