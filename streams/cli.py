@@ -302,6 +302,45 @@ def send(file: str, speed: float | None, json_output: bool) -> int:
 
 
 @cli.command(
+    short_help="Print made-up reports as if they came now, to try things out.",
+    epilog="""
+\b
+Examples:
+  groundswell feed --past 21d | groundswell seed -     what the workers are to find usual
+  groundswell feed | groundswell send -                from now on; WhatsApp breaks in ten minutes
+  groundswell feed --outage-after 1m | head
+\b
+It is the story of `groundswell demo`, ten services in ten regions and a contact centre, at the real clock. It does not
+end, nor need Kafka.
+""",
+)
+@click.option(
+    "--outage-after",
+    type=Duration(),
+    default="10m",
+    show_default=True,
+    metavar="DURATION",
+    help="WhatsApp breaks so long from now, for two hours.",
+)
+@click.option(
+    "--since", type=Moment(), metavar="TIME", help="Begin with what came since then, at once: 2026-03-02T09:00:00Z."
+)
+@click.option(
+    "--past",
+    type=Duration(),
+    metavar="DURATION",
+    help="Print ordinary life of so long up to now instead, and end: 21d.",
+)
+def feed(outage_after: float, since: int | None, past: float | None) -> int:
+    """Print made-up reports as if they came now, JSON, one a line, each at its time."""
+    from streams import live_story as verb
+
+    if since is not None and past is not None:
+        raise click.UsageError("Give --since or --past, not both.")
+    return verb.run(outage_after_seconds=outage_after, since=since, past_seconds=past)
+
+
+@cli.command(
     short_help="Learn from past reports before the first worker starts.",
     epilog="""
 \b

@@ -24,6 +24,7 @@ VERBS = [
     "worker",
     "broker",
     "send",
+    "feed",
     "seed",
     "tail",
     "incident",
