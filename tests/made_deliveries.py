@@ -17,7 +17,7 @@ from detectors.alert import (
     Verdict,
     Word,
 )
-from detectors.delivery import Action, Delivery, Told
+from detectors.delivery import Action, Delivery, Told, standing
 from tests.made_alerts import outage, resolved
 
 AT = "2022-10-25T11:00:00Z"
@@ -26,7 +26,7 @@ AT = "2022-10-25T11:00:00Z"
 def opened(alert: Alert | None = None) -> Delivery:
     """The first that a destination hears of it."""
     alert = alert or outage()
-    return Delivery(alert=alert, action=Action.OPEN, cause=alert.id, before=None)
+    return Delivery(alert=alert, action=Action.OPEN, standing=standing(alert, alert.id), before=None)
 
 
 def then(action: Action, alert: Alert, *, sequence: int = 1) -> Delivery:
@@ -37,12 +37,11 @@ def then(action: Action, alert: Alert, *, sequence: int = 1) -> Delivery:
         episode=alert.episode,
         action=Action.OPEN,
         severity=Severity.ERROR,
-        cause=alert.id,
-        explained=False,
+        standing=standing(alert, alert.id),
         quiet=False,
         at=0,
     )
-    return Delivery(alert=alert, action=action, cause=alert.id, before=before)
+    return Delivery(alert=alert, action=action, standing=before.standing, before=before)
 
 
 def over(alert: Alert | None = None) -> Delivery:
