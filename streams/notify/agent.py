@@ -63,6 +63,8 @@ class Agent:
         self._metrics = metrics
         self._partition = TopicPartition(names(settings).alerts, 0)
         self._log = log.bind(destination=name)
+        # There at 0, so that the first one counts in a rate.
+        metrics.delivery_seconds.labels(name)
         for outcome in Outcome:
             metrics.deliveries.labels(name, outcome.value)
 
