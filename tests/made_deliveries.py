@@ -41,7 +41,7 @@ def then(action: Action, alert: Alert, *, sequence: int = 1) -> Delivery:
         quiet=False,
         at=0,
     )
-    return Delivery(alert=alert, action=action, standing=standing(alert, alert.id), before=before)
+    return Delivery(alert=alert, action=action, standing=before.standing, before=before)
 
 
 def over(alert: Alert | None = None) -> Delivery:

@@ -31,6 +31,7 @@ VERBS = [
     "backtest",
     "why",
     "tune",
+    "notify-test",
     "check",
     "topics",
     "schema",
