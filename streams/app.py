@@ -24,6 +24,7 @@ from streams.commands import Commands
 from streams.detect import Detect
 from streams.fault import Fault
 from streams.health import Health
+from streams.http_ingest.server import HttpIngest
 from streams.ingest import Ingest
 from streams.judge import JudgeStage
 from streams.kafka import end_offsets, faust_options
@@ -91,6 +92,8 @@ class App(faust.App):  # type: ignore[misc]
         self.view = IncidentView()
         self.fault: Fault | None = None
         self._served: Served | None = None
+        wanted = settings.http_ingest.tokens_file is not None
+        self._http_ingest = HttpIngest(settings, self.metrics) if wanted else None
         self._revoked_at = monotonic()
         rules, names = settings.rules(), topics.names(settings)
         states = {
@@ -171,10 +174,18 @@ class App(faust.App):  # type: ignore[misc]
         self._served = await serve(site, web.host, web.port)
         self.add_future(self._follow_alerts())
         log.info("status page", url=self._served.url, metrics=f"{self._served.url}/metrics")
+        if self._http_ingest is not None:
+            try:
+                await self._http_ingest.start()
+            except Fault as fault:
+                await self.end(fault)
+                raise
 
     async def on_shutdown(self) -> None:
         """The page goes last."""
         await super().on_shutdown()
+        if self._http_ingest is not None:
+            await self._http_ingest.close()
         if self._served is not None:
             await self._served.close()
 
