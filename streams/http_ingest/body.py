@@ -41,7 +41,7 @@ async def read(request: web.Request, *, most_bytes: int) -> bytes:
             f"after {BODY_SECONDS:.0f} s the body was not there",
             "Send it again, less at once or over a better line.",
         ) from None
-    except web.RequestPayloadError as error:
+    except (web.RequestPayloadError, ConnectionError) as error:
         raise Refused(Refusal.BAD_REQUEST, f"the body broke off: {error}", "Send it again, whole.") from None
     except zlib.error as error:
         raise _not_gzip(str(error)) from None

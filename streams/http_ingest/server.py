@@ -9,7 +9,7 @@ import math
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from time import monotonic, time
-from typing import Protocol
+from typing import Any, Protocol
 
 import msgspec
 import structlog
@@ -112,6 +112,7 @@ class HttpIngest:
             if len(server.connections) >= MOST_CONNECTIONS:
                 return _HangUp()
             return _Connection(
+                self._count,
                 server,
                 loop=loop,
                 access_log=_quiet,
@@ -161,15 +162,9 @@ class HttpIngest:
     async def _answer(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
         """Whatever happens becomes an answer in our words, and is counted."""
         began = monotonic()
-        answer = await self._told(request, handler)
-        if request.path != HEALTH:
-            self._metrics.http_requests.labels(f"{answer.status // 100}xx").inc()
-            self._metrics.http_seconds.observe(monotonic() - began)
-        return answer
-
-    async def _told(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        refused: Refused | None = None
         try:
-            return await handler(request)
+            answer = await handler(request)
         except Refused as error:
             refused = error
         except web.HTTPMethodNotAllowed as error:
@@ -185,8 +180,17 @@ class HttpIngest:
         except Exception as error:
             log.exception("a request with reports failed", error=repr(error))
             refused = Refused(Refusal.FAULT, "it is in our log", "Send the same again once; then tell who runs this.")
-        self._metrics.http_refused.labels(refused.refusal.value).inc()
-        return _refusal(refused)
+        if refused is not None:
+            answer = _refusal(refused)
+        if request.path != HEALTH:
+            self._count(answer.status, refused)
+            self._metrics.http_seconds.observe(monotonic() - began)
+        return answer
+
+    def _count(self, status: int, refused: Refused | None) -> None:
+        self._metrics.http_requests.labels(f"{status // 100}xx").inc()
+        if refused is not None:
+            self._metrics.http_refused.labels(refused.refusal.value).inc()
 
     async def _healthz(self, _request: web.Request) -> web.Response:
         return web.Response(body=_encode(Verdict(True, "alive")), content_type="application/json")
@@ -257,6 +261,10 @@ class HttpIngest:
 class _Connection(RequestHandler):
     """A connection on which what is no HTTP is refused in our words, and not logged: anybody can send that."""
 
+    def __init__(self, counted: Callable[[int, Refused], None], *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._counted = counted
+
     def handle_error(
         self,
         request: web.BaseRequest,
@@ -268,7 +276,11 @@ class _Connection(RequestHandler):
         if status != 400:
             log.error("a request with reports failed", error=repr(exc))
             return super().handle_error(request, status, exc, message)
-        answer = _refusal(Refused(Refusal.BAD_REQUEST, message or "it is not HTTP", "Send HTTP/1.1."))
+        # What follows the colon is what came, a token maybe.
+        why = (message or "").partition(":")[0].strip()
+        refused = Refused(Refusal.BAD_REQUEST, f"it is not HTTP: {why}", "Send HTTP/1.1, its head in short lines.")
+        self._counted(status, refused)
+        answer = _refusal(refused)
         answer.headers.update(_HEADERS)
         answer.force_close()
         return answer

@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 import schemathesis
 import yaml
-from jsonschema import Draft202012Validator
 
-from streams.openapi import regenerate, schemas
+from streams.openapi import regenerate
 from tests.http_servers import OTHER_SOURCE, OTHER_TOKEN, in_thread, ingest, status
 
 OPENAPI = Path(__file__).parents[2] / "docs" / "openapi.yaml"
