@@ -144,7 +144,12 @@ async def _leave(producer: AIOKafkaProducer) -> None:
             ending = asyncio.create_task(producer._sender.close())
             await heed(producer.client.close())
             await ending
-            producer._message_accumulator.fail_all(KafkaConnectionError("the producer was given up"))
+            kept = producer._message_accumulator
+            batches = [*kept._pending_batches, *(batch for queue in kept._batches.values() for batch in queue)]
+            kept.fail_all(KafkaConnectionError("the producer was given up"))
+            # Where nobody waits any more, asyncio would complain that nobody took note.
+            told = [each for batch in batches for each in (batch.future, batch.wait_drain())]
+            await asyncio.gather(*told, return_exceptions=True)
             await heed(producer.stop())
     except (KafkaError, TimeoutError, OSError) as error:
         log.warning("a Kafka producer did not end in order", error=repr(error))

@@ -109,11 +109,11 @@ async def test_broker_that_is_gone_is_told_at_once_and_none_is_taken(stage: harn
             await posting.check(scene, poster)
 
 
-async def told(poster: posting.Poster, what: str) -> None:
+async def told(poster: posting.Poster, what: str, seconds: float = 20) -> None:
     """Wait until this is told once more."""
     before = len(poster.told[what])
 
     async def again() -> bool:
         return len(poster.told[what]) > before
 
-    await harness.wait_until(again, 20, f"a client was told {what}", every_seconds=0.05)
+    await harness.wait_until(again, seconds, f"a client was told {what}", every_seconds=0.05)
