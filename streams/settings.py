@@ -234,7 +234,7 @@ class HttpIngestSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535, description="port to listen on; 0 takes a free one")] = 8601
     max_body_bytes: Annotated[
-        int, Meta(ge=1_000, le=50_000_000, description="longest body of a request, unpacked, bytes")
+        int, Meta(ge=1_000, le=10_000_000, description="longest body of a request, unpacked, bytes")
     ] = 1_000_000
     max_reports: Annotated[int, Meta(ge=1, le=100_000, description="most reports in a request")] = 10_000
     reports_per_second: Annotated[

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -22,6 +23,16 @@ _AT_ONCE = 500
 _DEFAULTS = {field.name: field.default for field in msgspec.structs.fields(Report)}
 _split = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _encode = msgspec.json.Encoder().encode
+#: A feed names the same services and regions again and again.
+_identify = lru_cache(maxsize=4096)(report.identify)
+
+
+def _names(pairs: list[tuple[str, Any]]) -> list[str]:
+    return [name for name, _ in pairs]
+
+
+#: The names of the outermost object. Numbers stay text: one of 5,000 digits is no matter where nobody reads it.
+_decode_names = json.JSONDecoder(object_pairs_hook=_names, parse_int=str, parse_float=str).decode
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -90,7 +101,7 @@ def _check(piece: bytes, grant: Grant, limits: Limits, now_ms: int) -> bytes | t
         return keys.reason.value, keys.path, keys.detail
     if "source" in keys and report.fold(report.clean(said.source) or "") != grant.identity:
         return WRONG_SOURCE, "$.source", f"the token is for source {grant.source}; leave `source` out, or give that"
-    named = report.identify(grant.source, said.service, said.region)
+    named = _identify(grant.source, said.service, said.region)
     if isinstance(named, Rejected):
         return named.reason.value, named.path, named.detail
     ms = report.time_ms(said, now_ms)
@@ -113,8 +124,7 @@ def _check(piece: bytes, grant: Grant, limits: Limits, now_ms: int) -> bytes | t
 def _keys(piece: bytes) -> set[str] | Rejected:
     """The names of an object that msgspec has read; a name that comes twice is refused: which one is meant?"""
     try:
-        # Inner objects are of no interest; numbers stay text, since one of 5,000 digits would be refused here.
-        names = json.loads(piece, object_pairs_hook=_names, parse_int=str, parse_float=str)
+        names = _decode_names(piece.decode())
     except (ValueError, RecursionError) as error:
         return Rejected(Reason.NOT_JSON, "$", str(error))
     keys = set(names)
@@ -122,10 +132,6 @@ def _keys(piece: bytes) -> set[str] | Rejected:
         twice = next(name for name in names if names.count(name) > 1)
         return Rejected(Reason.INVALID, f"$.{shortened(twice)}", "this name comes twice; give it once")
     return keys
-
-
-def _names(pairs: list[tuple[str, Any]]) -> list[str]:
-    return [name for name, _ in pairs]
 
 
 def _refused(errors: list[ReportError], grant: Grant) -> Refused:
