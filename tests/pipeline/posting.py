@@ -36,7 +36,7 @@ class Poster:
 
     def __init__(self, url: str) -> None:
         self.told: dict[str, list[str]] = {"in": [], "none": [], "unknown": []}
-        self._url = url
+        self.url = url
         self._number = 0
 
     async def post(self) -> str:
@@ -47,7 +47,7 @@ class Poster:
         timeout = aiohttp.ClientTimeout(total=30)
         async with (
             aiohttp.ClientSession(timeout=timeout) as session,
-            session.post(self._url, data=lines, headers=HEADERS) as answer,
+            session.post(self.url, data=lines, headers=HEADERS) as answer,
         ):
             body = await answer.json(content_type=None)
             assert answer.status in (202, 503), body
