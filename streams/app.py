@@ -28,11 +28,14 @@ from streams.ingest import Ingest
 from streams.judge import JudgeStage
 from streams.kafka import end_offsets, faust_options
 from streams.metrics import Metrics
+from streams.saying import Speaker
 from streams.settings import Loaded, Settings, from_environment
 from streams.state import StateTable
 from streams.transport import Records, Stage, Transport
+from streams.web.access import Access
 from streams.web.incidents import IncidentView
 from streams.web.server import Served, make_app, serve
+from streams.web_settings import read_tokens
 
 #: Records of a partition that a fetch brings at most: large fetches spread Faust's cost per message.
 FETCH_BYTES = 4 * 1024 * 1024
@@ -91,6 +94,7 @@ class App(faust.App):  # type: ignore[misc]
         self.view = IncidentView()
         self.fault: Fault | None = None
         self._served: Served | None = None
+        self._speaker = Speaker(settings)
         self._revoked_at = monotonic()
         rules, names = settings.rules(), topics.names(settings)
         states = {
@@ -167,7 +171,16 @@ class App(faust.App):  # type: ignore[misc]
         if self.settings.topics.create and not self._topics_ready:
             await topics.ensure(self.settings)
         web = self.settings.web
-        site = make_app(view=self.view, registry=self.metrics.registry, health=self.health, now=time)
+        tokens = read_tokens(web.tokens_file) if web.tokens_file is not None else {}
+        site = make_app(
+            view=self.view,
+            registry=self.metrics.registry,
+            health=self.health,
+            now=time,
+            access=Access(web, tokens),
+            send=self._speaker.send,
+            catalogued=self.settings.catalogued.services,
+        )
         self._served = await serve(site, web.host, web.port)
         self.add_future(self._follow_alerts())
         log.info("status page", url=self._served.url, metrics=f"{self._served.url}/metrics")
@@ -177,6 +190,7 @@ class App(faust.App):  # type: ignore[misc]
         await super().on_shutdown()
         if self._served is not None:
             await self._served.close()
+        await self._speaker.close()
 
     async def _follow_alerts(self) -> None:
         async for alert in tail.alerts(self.settings, from_start=True, follow=True):
