@@ -149,14 +149,14 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "to_do": ("What to do", "Che cosa fare"),
     "lasts": ("Lasts", "Durata"),
     "verdict.series": (
-        "{what} alone, in {where} alone: no wider cause was found.",
-        "Solo {what} e solo in {where}: non risulta una causa più ampia.",
+        "Looks like {what} alone, in {where} alone: no wider cause was found.",
+        "Sembra solo {what} e solo in {where}: non risulta una causa più ampia.",
     ),
     "verdict.unplaced": (
         "{what}, but the reports do not say where.",
         "{what}, ma le segnalazioni non dicono dove.",
     ),
-    "verdict.service": ("{what} itself, {where}.", "{what} stesso, {where}."),
+    "verdict.service": ("Looks like {what} itself, {where}.", "Sembra {what} stesso, {where}."),
     "verdict.region": (
         "Many services at once in {where}: suspect the network or power there, not the services.",
         "Molti servizi insieme in {where}: rete o corrente di quella zona, non i servizi.",
@@ -176,8 +176,8 @@ _TEXTS: dict[str, tuple[str, str]] = {
     ),
     "call_nobody": ("Call nobody for this one.", "Per questo non chiamare nessuno."),
     "sure.taking_part": (
-        "{n} of {all} that were looked at show it",
-        "{n} su {all} tra quelli osservati lo mostrano",
+        "{n} of {all} looked at show it",
+        "{n} su {all} osservati lo mostrano",
     ),
     "sure.explained": ("it explains {share} of all excess", "spiega il {share} di tutto l'eccesso"),
     "sure.likelier": (
@@ -265,7 +265,7 @@ _TEXTS: dict[str, tuple[str, str]] = {
     "how.false alarm": ("a false alarm", "falso allarme"),
     "said_by": ("by {who}", "da {who}"),
     # What people may do
-    "act": ("Say what it is", "Intervieni"),
+    "act": ("Act on it", "Intervieni"),
     "reason": ("Reason", "Motivo"),
     "reason_hint": ("What others should know, e.g. “calling them”", "Ciò che gli altri devono sapere"),
     "ack": ("Acknowledge", "Prendi in carico"),

@@ -3,6 +3,7 @@ import json
 import re
 import socket
 from html.parser import HTMLParser
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -11,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from detectors.alert import Kind, Severity, State
 from detectors.alert import decode as decode_alert
+from detectors.catalogue import Service
 from streams.health import Health
 from streams.metrics import Metrics
 from streams.web import live
@@ -43,9 +45,17 @@ class Worker:
         self.metrics = Metrics(CollectorRegistry())
         self.health = Health()
         self.now = NOON + 4.0
+        self.catalogued: tuple[Service, ...] = ()
 
-    def app(self) -> web.Application:
-        return make_app(view=self.view, registry=self.metrics.registry, health=self.health, now=lambda: self.now)
+    def app(self, **more: Any) -> web.Application:
+        return make_app(
+            view=self.view,
+            registry=self.metrics.registry,
+            health=self.health,
+            now=lambda: self.now,
+            catalogued=self.catalogued,
+            **more,
+        )
 
 
 @pytest.fixture
