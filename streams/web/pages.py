@@ -278,12 +278,13 @@ class Pages:
             full = (template, *key, visit.texts.language, version, situation.data_until)
             shared = is_live and status == 200 and visit.user is None
             state = self._state(template, make, visit, situation, full if shared else None)
-            response = _html(
-                state.html
-                if visit.part
-                else self._whole(request, visit, state, situation, version, is_live=is_live, is_found=status == 200),
-                status,
-            )
+            if visit.part:
+                response = _html(state.html, status)
+            else:
+                # Without JavaScript a page comes anew from time to time, unless somebody may be writing in it.
+                reloads = visit.user is None and policy == NO_FORMS
+                kind = {"is_live": is_live, "is_found": status == 200, "reloads": reloads}
+                response = _html(self._whole(request, visit, state, situation, version, **kind), status)
         if visit.part:
             response.headers["ETag"] = tag
             response.headers["State-Version"] = version
@@ -319,6 +320,7 @@ class Pages:
         *,
         is_live: bool,
         is_found: bool,
+        reloads: bool,
     ) -> str:
         texts = visit.texts
         # What is not there is not repeated.
@@ -335,6 +337,7 @@ class Pages:
             situation=situation,
             clock=overview.clock_of(self._view, situation, texts),
             is_live=is_live,
+            reloads=reloads,
             path=path,
             languages=[
                 (each.value, each.own_name, f"{path}?{urlencode({**here, 'lang': each.value})}") for each in Language

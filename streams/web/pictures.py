@@ -36,10 +36,10 @@ def chart_of(alert: Alert, counts: Counts | None, texts: Texts) -> Picture | Non
 
 
 def _picture(alert: Alert, counts: Counts | None, texts: Texts, wanted: tuple[str, ...], parts: int) -> Picture | None:
-    if counts is None or len(counts.observed) < 2:
+    if counts is None or len(counts) < 2:
         return None
     course, seconds = counts.course(), counts.bucket_ms / 1000
-    first, buckets = counts.begin / 1000, len(counts.observed)
+    first, buckets = counts.begin / 1000, len(counts)
     end = first + buckets * seconds
     marks: dict[str, float] = {}
     told = {"onset": alert.started_at, "detected": alert.detected_at, "resolved": alert.resolved_at}

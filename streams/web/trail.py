@@ -7,14 +7,28 @@ coarser before they become many, and of a long timeline the middle is forgotten.
 from __future__ import annotations
 
 import enum
-from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Annotated
 
 import msgspec
+import numpy as np
+import numpy.typing as npt
 from msgspec import Meta
 
-from detectors.alert import Acknowledged, Alert, Course, Muted, Resolution, State, Time, Word, millis, place, utc
+from detectors.alert import (
+    Acknowledged,
+    Alert,
+    Course,
+    Muted,
+    Resolution,
+    State,
+    Time,
+    Word,
+    millis,
+    place,
+    six_digits,
+    utc,
+)
 from streams.console import shortened
 
 #: Buckets of a trail; where there would be more, two become one.
@@ -28,6 +42,8 @@ MOST_SAID = 200
 #: A bucket beyond this is no bucket of ours: records are not trusted with our memory.
 _MOST_BUCKET_SECONDS = 86_400
 _LARGEST = 1e12
+
+Table = npt.NDArray[np.float64]
 
 
 class Change(enum.StrEnum):
@@ -70,30 +86,31 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     command: Annotated[str | None, Meta(description="id of the command that it answers")] = None
 
 
-class Counts(msgspec.Struct, frozen=True):
-    """A course in arrays: 32 bytes a bucket. begin: ms since 1970. -1 observed: missing."""
+class Counts(msgspec.Struct, frozen=True, eq=False):
+    """A course as a table: a column a bucket, rows observed (-1: missing), expected, low, high. begin: ms."""
 
     begin: int
     bucket_ms: int
-    observed: array[float]
-    expected: array[float]
-    low: array[float]
-    high: array[float]
+    table: Table
+
+    def __len__(self) -> int:
+        return int(self.table.shape[1])
 
     @property
     def end(self) -> int:
         """Where it ends, ms since 1970."""
-        return self.begin + len(self.observed) * self.bucket_ms
+        return self.begin + len(self) * self.bucket_ms
 
     def course(self) -> Course:
         """As alerts have it."""
+        observed, expected, low, high = self.table.tolist()
         return Course(
             bucket_seconds=max(self.bucket_ms // 1000, 1),
             end=utc(self.end),
-            observed=[int(count) for count in self.observed],
-            expected=[float(f"{value:.6g}") for value in self.expected],
-            low=[float(f"{value:.6g}") for value in self.low],
-            high=[float(f"{value:.6g}") for value in self.high],
+            observed=[int(count) for count in observed],
+            expected=[six_digits(value) for value in expected],
+            low=[six_digits(value) for value in low],
+            high=[six_digits(value) for value in high],
         )
 
 
@@ -188,7 +205,7 @@ def _joined(counts: Counts | None, alert: Alert) -> Counts | None:
     started = _millis(alert.started_at)
     if started is not None:
         joined = _from(joined, started - BEFORE_MS)
-    while len(joined.observed) > MOST_BUCKETS:
+    while len(joined) > MOST_BUCKETS:
         joined = _coarser(joined, 2)
     return joined
 
@@ -198,13 +215,13 @@ def _told(course: Course | None) -> Counts | None:
     if course is None or not 0 < course.bucket_seconds <= _MOST_BUCKET_SECONDS:
         return None
     columns = (course.observed, course.expected, course.low, course.high)
-    length, end = min(len(column) for column in columns), _millis(course.end)
+    length, end = min(MOST_BUCKETS, *(len(column) for column in columns)), _millis(course.end)
     if end is None or not length:
         return None
-    length = min(length, MOST_BUCKETS)
     bucket_ms = course.bucket_seconds * 1000
     begin = end - length * bucket_ms
-    return None if begin < 0 else Counts(begin, bucket_ms, *(_numbers(column[-length:]) for column in columns))
+    table = np.array([column[-length:] for column in columns], dtype=np.float64)
+    return None if begin < 0 else Counts(begin, bucket_ms, np.clip(table, -1.0, _LARGEST))
 
 
 def _on(counts: Counts, told: Counts) -> Counts:
@@ -220,59 +237,39 @@ def _on(counts: Counts, told: Counts) -> Counts:
     gap = (told.begin - counts.end) // told.bucket_ms
     if (told.begin - counts.begin) % told.bucket_ms or told.begin < counts.begin or gap > MOST_BUCKETS:
         return told
-    kept = min((told.begin - counts.begin) // told.bucket_ms, len(counts.observed))
-    again = counts.observed[kept:]
+    kept = min((told.begin - counts.begin) // told.bucket_ms, len(counts))
+    again = counts.table[0, kept : kept + len(told)]
     # Closed buckets do not change: counts that differ are another's.
-    if sum(old != new for old, new in zip(again, told.observed, strict=False)) > len(again) // 4:
+    if np.count_nonzero(again != told.table[0, : len(again)]) > len(again) // 4:
         return told
-    missing, nothing = array("d", [-1.0] * max(gap, 0)), array("d", [0.0] * max(gap, 0))
-    return Counts(
-        counts.begin,
-        counts.bucket_ms,
-        counts.observed[:kept] + missing + told.observed,
-        counts.expected[:kept] + nothing + told.expected,
-        counts.low[:kept] + nothing + told.low,
-        counts.high[:kept] + nothing + told.high,
-    )
+    missing = np.zeros((4, max(gap, 0)))
+    missing[0] = -1.0
+    return Counts(counts.begin, counts.bucket_ms, np.hstack((counts.table[:, :kept], missing, told.table)))
 
 
 def _from(counts: Counts, begin: int) -> Counts:
     """Without the buckets before `begin`, but with one at least."""
-    left_out = min(max((begin - counts.begin) // counts.bucket_ms, 0), len(counts.observed) - 1)
+    left_out = min(max((begin - counts.begin) // counts.bucket_ms, 0), len(counts) - 1)
     if not left_out:
         return counts
-    columns = (counts.observed, counts.expected, counts.low, counts.high)
-    return Counts(
-        counts.begin + left_out * counts.bucket_ms, counts.bucket_ms, *(column[left_out:] for column in columns)
-    )
+    # A copy: a view would keep the whole table.
+    return Counts(counts.begin + left_out * counts.bucket_ms, counts.bucket_ms, counts.table[:, left_out:].copy())
 
 
 def _whole(counts: Counts, bucket_ms: int) -> Counts | None:
     """From the first whole bucket of `bucket_ms` on; None where there is none. Coarse buckets begin at multiples."""
     first = -(-counts.begin // bucket_ms) * bucket_ms
-    if first + bucket_ms > counts.end:
-        return None
-    return _from(counts, first)
+    return None if first + bucket_ms > counts.end else _from(counts, first)
 
 
 def _coarser(counts: Counts, steps: int) -> Counts:
-    """With `steps` buckets as one; those that are not whole, at both ends, wait or go."""
+    """With `steps` buckets as one; those that are not whole, at both ends, wait or go. One part missing: all of it."""
     bucket_ms = counts.bucket_ms * steps
     counts = _whole(counts, bucket_ms) or counts
-    whole = range(0, len(counts.observed) - steps + 1, steps)
-    return Counts(
-        counts.begin,
-        bucket_ms,
-        array("d", [-1.0 if min(part) < 0 else sum(part) for part in (counts.observed[i : i + steps] for i in whole)]),
-        *(
-            array("d", [sum(column[i : i + steps]) for i in whole])
-            for column in (counts.expected, counts.low, counts.high)
-        ),
-    )
-
-
-def _numbers(values: Sequence[float]) -> array[float]:
-    return array("d", [min(max(float(value), -1.0), _LARGEST) for value in values])
+    parts = counts.table[:, : len(counts) // steps * steps].reshape(4, -1, steps)
+    table = parts.sum(axis=2)
+    table[0, (parts[0] < 0).any(axis=1)] = -1.0
+    return Counts(counts.begin, bucket_ms, table)
 
 
 def _millis(time: str) -> int | None:

@@ -5,19 +5,28 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+from msgspec.structs import replace
 from playwright.async_api import Browser
 from prometheus_client import CollectorRegistry
 
+from detectors.alert import Acknowledged, Muted, Resolution, State
+from detectors.command import Action, Command
+from streams.fields import Secret
 from streams.health import Health
 from streams.metrics import Metrics
+from streams.web.access import Access
 from streams.web.incidents import IncidentView
 from streams.web.server import Served, make_app, serve
+from streams.web_settings import WebSettings
 from tests.browser.chromium import executable, launched
 from tests.made_alerts import NOON
 
+#: Logs maria in.
+TOKEN = "3f9c1d2e4b5a69788796a5b4"
+
 
 class Site:
-    """A status page that runs, and what it reads from."""
+    """A status page that runs, what it reads from, and what was said on it."""
 
     def __init__(self) -> None:
         self.view = IncidentView()
@@ -27,6 +36,7 @@ class Site:
         self.health.assigned(True)
         self.health.recovered(True)
         self.served: Served | None = None
+        self.said: list[Command] = []
 
     @property
     def url(self) -> str:
@@ -34,8 +44,29 @@ class Site:
         return self.served.url
 
     async def start(self, port: int = 0) -> None:
-        app = make_app(view=self.view, registry=self.metrics.registry, health=self.health, now=lambda: NOON + 4)
+        app = make_app(
+            view=self.view,
+            registry=self.metrics.registry,
+            health=self.health,
+            now=lambda: NOON + 4,
+            access=Access(WebSettings(), {Secret(TOKEN): "maria"}),
+            send=self.heed,
+        )
         self.served = await serve(app, "127.0.0.1", port)
+
+    async def heed(self, command: Command) -> None:
+        """What a worker does with a command: the incident's next record answers it."""
+        self.said.append(command)
+        before = self.view.get(command.incident)
+        assert before is not None
+        changed: dict[str, object] = {"sequence": before.sequence + 1, "state": State.UPDATE, "word": command.word}
+        if command.action is Action.ACK:
+            changed["acknowledged"] = Acknowledged(by=command.by, reason=command.reason, at=before.updated_at)
+        elif command.action is Action.MUTE:
+            changed["muted"] = Muted(by=command.by, reason=command.reason, since=before.updated_at)
+        else:
+            changed |= {"state": State.RESOLVED, "resolved_at": before.updated_at, "resolution": Resolution.BY_HAND}
+        self.view.apply(replace(before, **changed))
 
     async def stop(self) -> None:
         if self.served:

@@ -104,7 +104,7 @@ def test_counts_become_coarser_before_they_become_many_and_lose_none(hours):
     trail = trail_of(*alerts)
 
     assert trail.counts is not None
-    assert len(trail.counts.observed) <= MOST_BUCKETS
+    assert len(trail.counts) <= MOST_BUCKETS
     steps = trail.counts.bucket_ms // 60_000
     assert set(counted(trail)) == {steps}
     assert trail.counts.begin == start

@@ -95,15 +95,17 @@
     children(old, fresh);
   };
 
+  // What has an id stays the same element wherever it goes; all else is told apart by its place.
   const children = (old, fresh) => {
+    const stays = new Set([...fresh.children].map((child) => child.id));
+    for (const child of [...old.children]) if (child.id && !stays.has(child.id)) child.remove();
     let place = old.firstChild;
     for (const wanted of [...fresh.childNodes]) {
-      // What has an id stays the same element wherever it goes.
       const known = wanted.id ? [...old.children].find((child) => child.id === wanted.id) : null;
       if (known && known !== place) {
         old.insertBefore(known, place);
         morph(known, wanted);
-      } else if (!place || (wanted.id && !known)) {
+      } else if (!known && (!place || place.id || wanted.id)) {
         old.insertBefore(wanted, place);
       } else {
         const next = place.nextSibling;
