@@ -21,6 +21,8 @@ from streams.web.wording import NAME_SHOWN, Moment, Row, moment, moment_at, row,
 
 GROUPS_SHOWN = 100
 ROWS_SHOWN = 100
+#: Parts of a lone incident; its own page has all of them.
+PARTS_SHOWN = 5
 PAST_SHOWN = 50
 QUIET_SHOWN = 60
 #: Charts of the worst groups; further ones would cost more bytes than they tell.
@@ -169,7 +171,7 @@ def _card(view: IncidentView, group: Group, clock: Moment | None, texts: Texts, 
     largest = max((alert.ratio or 0.0 for alert in listed), default=None)
     rows = [
         row(alert, clock, texts, largest=largest, parts=len(group.parts.get(alert.id, ())))
-        for alert in listed[:ROWS_SHOWN]
+        for alert in listed[: ROWS_SHOWN if several else PARTS_SHOWN]
     ]
     told = row(worst, clock, texts, parts=len(group.parts.get(worst.id, ())))
     is_wide = worst.kind in _WIDE
