@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from heapq import nsmallest
 from itertools import groupby
 
 import msgspec
@@ -17,7 +18,7 @@ from detectors.series import OVERFLOW, Names, Series, partition_of
 from detectors.silence import Alive
 from detectors.snapshot import Mismatch, check_version
 from detectors.surges import SurgeRecord, Tick, cut
-from detectors.watch import Cap, Closed, Observer, SavedWatch, Watch
+from detectors.watch import Busy, Cap, Closed, Observer, SavedWatch, Watch
 from detectors.watermark import NEVER
 
 #: Buckets closed in one step at most, of the source with the shortest, so that a long way to go leaves room for others.
@@ -107,6 +108,13 @@ class Detection:
     def buckets_closed(self) -> int:
         """Buckets closed since this object was made, each for all series of its source."""
         return sum(watch.buckets_closed for watch in self._watches.values())
+
+    def busiest(self, most: int) -> list[Busy]:
+        """The series of which most reports a minute are expected, at most so many, the busiest first; see `Watch`."""
+        found = (each for watch in self._watches.values() for each in watch.busiest(most))
+        return nsmallest(
+            most, found, key=lambda each: (-each.expected, each.source, each.names.service, each.names.region)
+        )
 
     def apply(self, message: ChunkCounts) -> None:
         """Take in the counts of a chunk so far; a replay changes nothing.

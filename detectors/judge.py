@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Mapping
-from heapq import heappop, heappush
+from heapq import heappop, heappush, nsmallest
 from typing import NamedTuple, Self
 
 import msgspec
@@ -170,6 +170,25 @@ class Judge:
             if incident.resolved is None:
                 counts[incident.severity] += 1
         return counts
+
+    def open_now(self, most: int) -> list[Alert]:
+        """What the next record of each open incident would say now, for people to look at; nothing changes by it.
+
+        At most so many: those first that no other incident explains, then the most severe, then the biggest.
+        """
+        worst = nsmallest(most, (each for each in self._incidents.values() if each.resolved is None), key=_worst_first)
+        return [self._look(incident) for incident in worst]
+
+    def _look(self, incident: Incident) -> Alert:
+        sums, at = self._sums(incident), self.through
+        cell = self._cells.get(incident.scope, Cell(*incident.scope))
+        beside = self._beside(incident, self._contacts(incident, sums), None, at)
+        return tell(incident, cell, State.UPDATE, sums, at, beside)
+
+    def silent(self, most: int) -> Mapping[str, float]:
+        """For how long the silent sources have been, seconds of event time; at most so many, those that miss most."""
+        missing = nsmallest(most, self._silent.values(), key=lambda each: (-each.missed, each.source))
+        return {each.source: max(0.0, (self.through - each.since) / 1000) for each in missing}
 
     def pages_per_week(self) -> float:
         """Pages a week of event time lately; see `PageLog.per_week`."""
@@ -588,6 +607,8 @@ class Judge:
         """What is explained by a wider cause is its child: shown, but nobody is called for it."""
         open_now = {scope: each for scope, each in self._incidents.items() if each.resolved is None}
         ids = {each.id for each in open_now.values()}
+        # What is calm is about to end: it explains what it did, and nothing that begins now.
+        calm = {each.id for each in open_now.values() if each.calm is not None}
         wide = [
             scope
             for scope, each in open_now.items()
@@ -598,13 +619,13 @@ class Judge:
             parents = [cause for cause in wide if cause != scope and within(scope, cause)]
             if parents and (own is not None or not is_rollup(*scope)):
                 parent = open_now[max(parents, key=lambda cause: (chosen.get(cause, 0.0), cause))].id
-                if own is None and scope in self._quelled:
+                if own is None and (scope in self._quelled or parent in calm):
                     continue
                 if own is None and sum(each.parent == parent for each in open_now.values()) >= CHILDREN:
                     continue
                 if own is None:
                     self._begin(scope, evidence, at, parent, said)
-                elif own.parent is None:
+                elif own.parent not in ids:
                     self._say(replace(own, parent=parent), State.UPDATE, at, said)
             elif own is not None and own.parent is not None and own.parent not in ids and self._outlives(own, at):
                 # It outlives what explained it.
@@ -1027,6 +1048,10 @@ def _explains_most(contacts: Contacts | None) -> bool:
 def _is_within(incident: Incident, sums: Sums, at: int) -> bool:
     """Whether an episode of some length brought no more than usual: its evidence is what an older one left."""
     return at >= incident.started + LOOK_BACK_MS and sums.observed <= sums.expected + math.sqrt(sums.up)
+
+
+def _worst_first(incident: Incident) -> tuple[object, ...]:
+    return incident.parent is not None, -_RANK[incident.severity], -incident.excess, incident.scope
 
 
 def _by_source(silent: Silent) -> str:

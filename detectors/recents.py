@@ -65,6 +65,11 @@ class Recents:
             self.bucket_seconds, end, observed.tolist(), expected.tolist(), low.tolist(), (expected + half).tolist()
         )
 
+    def last(self, rows: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Observed in the newest bucket, of some series; -1 where missing."""
+        observed: NDArray[np.int32] = self._observed[self._next - 1, rows]
+        return observed
+
     def arrays(self, size: int) -> dict[str, NDArray[np.generic]]:
         """The rings of the first `size` series, oldest bucket first."""
         order = np.arange(self._next - self.filled, self._next) % BUCKETS

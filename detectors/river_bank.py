@@ -136,9 +136,9 @@ class RiverBank:
         # A part of a bucket: the variance grows with the part, as for Poisson counts.
         expected, spread = mean * fraction, np.maximum(variance, mean) * fraction
 
-        def bounds() -> tuple[Floats, Floats]:
-            reach = 1.96 * np.sqrt(spread)
-            return np.floor(np.maximum(expected - reach, 0.0)), np.ceil(expected + reach)
+        def bounds(*, rows: Ints | slice = slice(None)) -> tuple[Floats, Floats]:
+            middle, reach = expected[rows], 1.96 * np.sqrt(spread[rows])
+            return np.floor(np.maximum(middle - reach, 0.0)), np.ceil(middle + reach)
 
         onset = self._marks[1, : len(self.series)].copy()
         return Scores(evidence.copy(), expected, bounds, onset, self._warming())

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Annotated, Any, Final, NamedTuple, Self
+from typing import Annotated, Any, Final, NamedTuple, Protocol, Self
 
 import msgspec
 import numpy as np
@@ -94,6 +94,12 @@ class SurgeRule(msgspec.Struct, frozen=True, kw_only=True):
             zone(name)
 
 
+class Bounds(Protocol):
+    """Gives the ends of the 95 % interval of what is expected, of all rows or of some."""
+
+    def __call__(self, *, rows: Ints | slice = ...) -> tuple[Floats, Floats]: ...
+
+
 class Scores(msgspec.Struct, frozen=True):
     """What a bank says of a bucket, a row a series.
 
@@ -105,7 +111,7 @@ class Scores(msgspec.Struct, frozen=True):
 
     evidence: Floats
     expected: Floats
-    bounds: Callable[[], tuple[Floats, Floats]]
+    bounds: Bounds
     onset: Ints
     warming: Flags
 
@@ -478,8 +484,8 @@ def _others(group: Numbers, members: Ints, values: Floats, total: Floats) -> Flo
     return np.where(mine > SIBLINGS_LEAST, (total[group] - values) / np.maximum(mine - 1, 1), 0.0)
 
 
-def interval(mean: Floats, size: Floats) -> tuple[Floats, Floats]:
-    """Bounds that a negative-binomial count stays within in 95 % of cases, each a whole number.
+def interval(mean: Floats, size: Floats, *, rows: Ints | slice = slice(None)) -> tuple[Floats, Floats]:
+    """Bounds that a negative-binomial count stays within in 95 % of cases, each a whole number; of some rows only.
 
     By the transform that makes its variance constant, 2 sqrt(size) asinh(sqrt(count / size)): right to one or so.
 
@@ -487,6 +493,7 @@ def interval(mean: Floats, size: Floats) -> tuple[Floats, Floats]:
     >>> low.tolist(), high.tolist()
     ([0.0, 1.0, 81.0], [1.0, 8.0, 120.0])
     """
+    mean, size = mean[rows], size[rows]
     reach = 0.98 / np.sqrt(size)
     part = mean / size
     middle, side = np.sqrt(part) * np.cosh(reach), np.sqrt(part + 1.0) * np.sinh(reach)

@@ -22,7 +22,7 @@ from detectors.rollup import ALL, is_rollup
 from detectors.rules import Policy, Rules
 from detectors.series import OVERFLOW, Names, Series
 from detectors.silence import Alive, SavedSilence, Silence, Silent
-from detectors.surge import Scores
+from detectors.surge import Bounds, Scores
 from detectors.surges import SurgeRow
 from detectors.window import OpenTick, SavedWindow, Window
 
@@ -94,6 +94,20 @@ class Closed(NamedTuple):
     silent: list[Silent]
 
 
+class Busy(NamedTuple):
+    """A series in the bucket that closed last: what came, -1 where missing, and the 95 % interval of what was expected.
+
+    All in reports a minute, but for a missing bucket.
+    """
+
+    source: str
+    names: Names
+    observed: float
+    expected: float
+    low: float
+    high: float
+
+
 class SavedWatch(msgspec.Struct, frozen=True, array_like=True):
     """A watch in a snapshot."""
 
@@ -132,6 +146,9 @@ class Watch:
         self._lateness_ms, self._bucket_ms = policy.rule.lateness_ms, policy.rule.bucket_ms
         self._hot = hot(rules.incidents.close_at)
         self._overall: Flags = np.zeros(0, np.bool_)  # rows of service `*`
+        self._single: Flags = np.zeros(0, np.bool_)  # rows that are neither a roll-up nor the overflow series
+        # Of the bucket that closed last. Only for people to look at: a snapshot does without.
+        self._bounds: Bounds | None = None
         self._cap = cap
         self._observer = observer
         self._overflow = Series(f"*{policy.source}/{policy.detector}/{partition}", OVERFLOW, "")
@@ -231,6 +248,7 @@ class Watch:
         self.recents.push_missing((end - begin) // bucket)
         if self._observer is not None:
             self._observer.skipped(self.bank)
+        self._bounds = None
         self.next_tick = after
 
     def _close_tick(self, tick: int, position: int, alive: Alive) -> Closed:
@@ -297,6 +315,8 @@ class Watch:
         self.arrival.add(len(self.silence.sources))
         overall = [each.service == ALL for each in added]
         self._overall = np.concatenate([self._overall, np.array(overall, np.bool_)])
+        single = [each.service != OVERFLOW and not is_rollup(each.service, each.region) for each in added]
+        self._single = np.concatenate([self._single, np.array(single, np.bool_)])
         services = [self._services.setdefault((each.source, each.service), len(self._services)) for each in added]
         regions = [self._regions.setdefault(each.region, len(self._regions)) for each in added]
         self._service = np.concatenate([self._service, np.array(services, np.int32)])
@@ -345,7 +365,7 @@ class Watch:
         self.silence.learn(observed, bucket, scores.expected)
         self.arrival.end_bucket()
         self.recents.push(bucket.counts, scores.expected)
-        self._expected[:n] = scores.expected
+        self._expected[:n], self._bounds = scores.expected, scores.bounds
         self.buckets_closed += 1
         self.problems.close(number)
         hot_until = self._hot_until[:n]
@@ -420,6 +440,34 @@ class Watch:
                 )
             )
         return told
+
+    # For people to look at
+
+    def busiest(self, most: int) -> list[Busy]:
+        """The series of which most reports were expected in the bucket that closed last, at most so many, in any order.
+
+        None after a gap of the feed or a restart, until a bucket closes. Roll-ups are left out, since they would always
+        be the busiest, and so is the overflow series.
+        """
+        if self._bounds is None or most <= 0:
+            return []
+        n = len(self.names)
+        expected = np.where(self._single, self._expected[:n], -1.0)
+        rows = np.argpartition(-expected, most - 1)[:most] if n > most else np.arange(n)
+        rows = rows[expected[rows] >= 0.0]
+        minutes = self._bucket_ms / 60_000
+        observed, (lows, highs) = self.recents.last(rows), self._bounds(rows=rows)
+        return [
+            Busy(
+                self.bank.series[row].source,
+                self.names[row],
+                float(seen) / minutes if seen >= 0 else -1.0,
+                float(expected[row]) / minutes,
+                float(low) / minutes,
+                float(high) / minutes,
+            )
+            for row, seen, low, high in zip(rows.tolist(), observed, lows, highs, strict=True)
+        ]
 
     # Keeping
 

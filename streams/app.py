@@ -23,11 +23,15 @@ from streams import tail, topics
 from streams.commands import Commands
 from streams.detect import Detect
 from streams.fault import Fault
+from streams.gauges import HealthGauges, IncidentGauges, SeriesGauges
 from streams.health import Health
 from streams.ingest import Ingest
 from streams.judge import JudgeStage
 from streams.kafka import end_offsets, faust_options
 from streams.metrics import Metrics
+from streams.notify.agent import Agent
+from streams.notify.journal import Journal
+from streams.notify.receivers import receiver
 from streams.saying import Speaker
 from streams.settings import Loaded, Settings, from_environment
 from streams.state import StateTable
@@ -94,6 +98,7 @@ class App(faust.App):  # type: ignore[misc]
         self.view = IncidentView()
         self.fault: Fault | None = None
         self._served: Served | None = None
+        self._journal = Journal(settings)
         self._speaker = Speaker(settings)
         self._revoked_at = monotonic()
         rules, names = settings.rules(), topics.names(settings)
@@ -112,12 +117,20 @@ class App(faust.App):  # type: ignore[misc]
                 ("judge", 1, _JUDGE_ANEW),
             )
         }
+        detect = Detect(self, rules, names, states["detect"], self.metrics, self.health)
+        judge = JudgeStage(self, rules, names, states["judge"], self.metrics, self.health)
         self._stages: dict[str, Ingest | Detect | Commands | JudgeStage] = {
             names.reports: Ingest(self, rules, names, states["ingest"], self.metrics, self.health),
-            names.counts: Detect(self, rules, names, states["detect"], self.metrics, self.health),
+            names.counts: detect,
             names.commands: Commands(self, names, self.metrics, self.health),
-            names.surges: JudgeStage(self, rules, names, states["judge"], self.metrics, self.health),
+            names.surges: judge,
         }
+        for gauges in (
+            HealthGauges(self.health, time),
+            IncidentGauges(judge.open_now, judge.silent, settings.metrics.incidents),
+            SeriesGauges(detect.busiest, settings.metrics.busiest_series),
+        ):
+            self.metrics.registry.register(gauges)
 
         transport: Transport = self.transport
         if settings.kafka.embedded:
@@ -183,11 +196,15 @@ class App(faust.App):  # type: ignore[misc]
         )
         self._served = await serve(site, web.host, web.port)
         self.add_future(self._follow_alerts())
+        for name, destination in self.settings.destinations.items():
+            carries = receiver(destination, self.settings.notify, page_url=web.public_url)
+            self.add_future(Agent(name, carries, self.settings, self._journal, self.metrics).run())
         log.info("status page", url=self._served.url, metrics=f"{self._served.url}/metrics")
 
     async def on_shutdown(self) -> None:
         """The page goes last."""
         await super().on_shutdown()
+        await self._journal.close()
         if self._served is not None:
             await self._served.close()
         await self._speaker.close()

@@ -302,6 +302,45 @@ def send(file: str, speed: float | None, json_output: bool) -> int:
 
 
 @cli.command(
+    short_help="Print made-up reports as if they came now, to try things out.",
+    epilog="""
+\b
+Examples:
+  groundswell feed --past 21d | groundswell seed -     what the workers are to find usual
+  groundswell feed | groundswell send -                from now on; WhatsApp breaks in ten minutes
+  groundswell feed --outage-after 1m | head
+\b
+It is the story of `groundswell demo`, ten services in ten regions and a contact centre, at the real clock. It does not
+end, nor need Kafka.
+""",
+)
+@click.option(
+    "--outage-after",
+    type=Duration(),
+    default="10m",
+    show_default=True,
+    metavar="DURATION",
+    help="WhatsApp breaks so long from now, for two hours.",
+)
+@click.option(
+    "--since", type=Moment(), metavar="TIME", help="Begin with what came since then, at once: 2026-03-02T09:00:00Z."
+)
+@click.option(
+    "--past",
+    type=Duration(),
+    metavar="DURATION",
+    help="Print ordinary life of so long up to now instead, and end: 21d.",
+)
+def feed(outage_after: float, since: int | None, past: float | None) -> int:
+    """Print made-up reports as if they came now, JSON, one a line, each at its time."""
+    from streams import live_story as verb
+
+    if since is not None and past is not None:
+        raise click.UsageError("Give --since or --past, not both.")
+    return verb.run(outage_after_seconds=outage_after, since=since, past_seconds=past)
+
+
+@cli.command(
     short_help="Learn from past reports before the first worker starts.",
     epilog="""
 \b
@@ -586,6 +625,37 @@ def tune(file: str, budget: float | None, write: bool, picture: Path | None, jso
     from streams import tune as verb
 
     return verb.run(loaded(), file, budget=budget, write=write, picture=picture, json_output=json_output)
+
+
+@cli.command(
+    short_help="Send a marked test incident to a destination.",
+    epilog="""
+\b
+Examples:
+  groundswell notify-test oncall
+  groundswell notify-test oncall --service WhatsApp --severity error
+\b
+It opens the incident there and resolves it again, without Kafka, whatever the routes say, and shows what the
+destination answers. Exit code 1: it did not take it.
+""",
+)
+@click.argument("destination")
+@click.option("--service", default="Groundswell test", show_default=True, help="What the incident is about.")
+@click.option(
+    "--severity",
+    type=click.Choice(["info", "warning", "error", "critical"]),
+    default="critical",
+    show_default=True,
+    help="How bad it is.",
+)
+@click.option("--keep-open", is_flag=True, help="Do not resolve it.")
+@settings_option
+def notify_test(destination: str, service: str, severity: str, keep_open: bool) -> int:
+    """Open a test incident at a destination of the settings, and resolve it."""
+    from detectors.alert import Severity
+    from streams.notify import trial
+
+    return trial.run(loaded().settings, destination, service=service, severity=Severity(severity), keep_open=keep_open)
 
 
 @cli.command(

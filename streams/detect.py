@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections.abc import Mapping, Sequence
 from functools import partial
+from heapq import nlargest
 from time import time
 from typing import Any
 
@@ -18,6 +19,7 @@ from detectors.counts import decode_counts
 from detectors.detection import Detection
 from detectors.rules import Rules
 from detectors.surges import encode
+from detectors.watch import Busy
 from streams.health import Health
 from streams.metrics import Metrics
 from streams.outbox import Outbox
@@ -39,6 +41,14 @@ class _Lane:
         self.kept = upto
         self.buckets = 0
         self.overflowed = detection.overflowed
+        self._busiest: tuple[tuple[int, int], list[Busy]] = ((-1, 0), [])
+
+    def busiest(self, most: int) -> list[Busy]:
+        """See `Detection.busiest`: looked for once for each bucket that closes, however often it is asked."""
+        key = self.detection.buckets_closed, most
+        if self._busiest[0] != key:
+            self._busiest = key, self.detection.busiest(most)
+        return self._busiest[1]
 
 
 class Detect:
@@ -79,6 +89,11 @@ class Detect:
             self._metrics.forget_lag(self._topics.counts, partition)
             with contextlib.suppress(KeyError):
                 self._metrics.series_tracked.remove(str(partition))
+
+    def busiest(self, most: int) -> list[Busy]:
+        """Of all partitions in hand, the series of which most reports a minute are expected, at most so many."""
+        found = (each for lane in self._lanes.values() for each in lane.busiest(most))
+        return nlargest(most, found, key=lambda each: each.expected)
 
     def _holds(self, lane: _Lane) -> bool:
         """Whether no rebalance took the partition away meanwhile."""
@@ -129,6 +144,14 @@ class Detect:
         if mark >= 0:
             metrics.watermark.set(mark / 1000)
 
+    def _tell_lag(self) -> None:
+        waiting = 0
+        for lane in self._lanes.values():
+            lag = self._app.consumer.lag(self._topics.counts, lane.partition, lane.upto) or 0
+            self._metrics.input_lag.labels(self._topics.counts, lane.partition).set(lag)
+            waiting += lag
+        self._health.lag(STAGE, waiting, time())
+
     async def _save(self, lane: _Lane) -> None:
         if lane.kept == lane.upto or not self._holds(lane):
             return
@@ -141,16 +164,11 @@ class Detect:
         """Write the snapshots that are due after the last record came, and tell the lag, until cancelled."""
         while True:
             await asyncio.sleep(1.0)
-            waiting = 0
+            # Before the lock is waited for: whoever holds it may be what stands still.
+            self._tell_lag()
             async with self._lock:
                 for lane in list(self._lanes.values()):
-                    if not self._holds(lane):
-                        continue
-                    lag = self._app.consumer.lag(self._topics.counts, lane.partition, lane.upto) or 0
-                    self._metrics.input_lag.labels(self._topics.counts, lane.partition).set(lag)
-                    waiting += lag
-                    if self._state.due(lane.partition):
+                    if self._holds(lane) and self._state.due(lane.partition):
                         await self._save(lane)
                 kept = {lane.partition: lane.kept for lane in self._lanes.values()}
-            self._health.lag(STAGE, waiting, time())
             await self._app.consumer.commit_positions(self._topics.counts, kept)

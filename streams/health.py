@@ -83,6 +83,13 @@ class Health:
         ]
         return Verdict(False, "; ".join(stalled)) if stalled else Verdict(True, "alive")
 
+    def still(self, now: float) -> dict[str, float]:
+        """By stage, for how long its input has been waiting with none of it handled, s; 0 where nothing waits."""
+        return {
+            name: 0.0 if state.still_since is None else max(0.0, now - state.still_since)
+            for name, state in sorted(self._stages.items())
+        }
+
     def ready(self) -> Verdict:
         """Green once partitions are assigned and their state is recovered."""
         if not self._assigned:

@@ -90,6 +90,8 @@ class Ingest:
         for partition in self._lanes.keys() - assigned:
             del self._lanes[partition]
             self._metrics.forget_lag(self._topics.reports, partition)
+        if not self._lanes:
+            self._metrics.watermark_age.clear()
 
     async def handle(self, partition: int, records: Sequence[Any]) -> None:
         """Count the records of a fetch; returns when all that follows from them is with the broker."""
@@ -169,6 +171,8 @@ class Ingest:
         """Send what is due and move idle partitions on, until cancelled."""
         while True:
             await asyncio.sleep(FLUSH_SECONDS)
+            # First without the lock: whoever holds it may be what stands still, and so may all that waits for Kafka.
+            self._health.lag(STAGE, sum(self._lag(lane) or 0 for lane in self._lanes.values()), time())
             waiting = 0
             async with self._lock:
                 await self._tell_empty()

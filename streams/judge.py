@@ -13,7 +13,7 @@ import faust
 import msgspec
 import structlog
 
-from detectors.alert import Alert, Severity, State, encode, headers
+from detectors.alert import Alert, Kind, Severity, State, encode, headers, millis
 from detectors.command import Command, decode_logged
 from detectors.judge import Judge
 from detectors.rules import Rules
@@ -83,6 +83,14 @@ class JudgeStage:
             self._metrics.alert_achieved.set(0)
             self._metrics.alert_false.set(0)
 
+    def open_now(self, most: int) -> list[Alert]:
+        """The worst open incidents as they are now; none where another worker judges. See `Judge.open_now`."""
+        return [] if self._judge is None else self._judge.open_now(most)
+
+    def silent(self, most: int) -> Mapping[str, float]:
+        """How long sources have been silent, seconds; none where another worker judges. See `Judge.silent`."""
+        return {} if self._judge is None else self._judge.silent(most)
+
     async def handle(self, _partition: int, records: Sequence[Any]) -> None:
         """Judge the surges of a fetch; returns when the alerts are with the broker."""
         async with self._lock:
@@ -121,6 +129,8 @@ class JudgeStage:
         delay = time() - datetime.fromisoformat(alert.updated_at).timestamp()
         if 0 <= delay < LIVE_SECONDS:
             self._metrics.alert_latency.observe(delay)
+        if alert.state is State.OPEN and alert.kind is not Kind.FEED:
+            self._metrics.detection_delay.observe((millis(alert.detected_at) - millis(alert.started_at)) / 1000)
         if alert.state is not State.UPDATE:
             log.info(
                 f"incident {alert.state.value}",
@@ -147,6 +157,13 @@ class JudgeStage:
         self._metrics.alert_achieved.set(judge.pages_per_week())
         self._metrics.alert_false.set(judge.false_per_week())
 
+    def _tell_lag(self) -> None:
+        lag = 0
+        if self._judge is not None:
+            lag = self._app.consumer.lag(self._topics.surges, 0, self._upto) or 0
+            self._metrics.input_lag.labels(self._topics.surges, 0).set(lag)
+        self._health.lag(STAGE, lag, time())
+
     async def _save(self, judge: Judge) -> None:
         if self._kept == self._upto or self._judge is not judge:
             return
@@ -159,16 +176,13 @@ class JudgeStage:
         """Write the snapshot that is due after the last record came, and tell the lag, until cancelled."""
         while True:
             await asyncio.sleep(1.0)
-            lag = 0
+            # Before the lock is waited for: whoever holds it may be what stands still.
+            self._tell_lag()
             async with self._lock:
                 judge = self._judge
-                if judge:
-                    lag = self._app.consumer.lag(self._topics.surges, 0, self._upto) or 0
-                    self._metrics.input_lag.labels(self._topics.surges, 0).set(lag)
-                    if self._state.due(0):
-                        await self._save(judge)
+                if judge and self._state.due(0):
+                    await self._save(judge)
                 kept = {0: self._kept} if judge else {}
-            self._health.lag(STAGE, lag, time())
             await self._app.consumer.commit_positions(self._topics.surges, kept)
 
 

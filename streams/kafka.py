@@ -67,12 +67,36 @@ def faust_options(settings: Settings) -> dict[str, Any]:
         "broker": ";".join(f"groundswell://{server}" for server in _servers(kafka)),
         "broker_credentials": credentials,
     }
-    # A worker that died is missed after so long, its partitions stand still until then; Faust's default is a minute.
-    options |= {"broker_session_timeout": 20.0, "broker_heartbeat_interval": 3.0}
+    session, rebalance = _group_seconds(kafka)
+    options |= {"broker_session_timeout": session, "broker_heartbeat_interval": _HEARTBEAT_SECONDS}
+    if rebalance is not None:
+        options |= {"broker_rebalance_timeout": rebalance}
+    return options
+
+
+def group_options(settings: Settings) -> dict[str, int]:
+    """Keyword arguments of aiokafka's consumer for a group of its own: the same patience as the workers' group has.
+
+    >>> group_options(Settings())
+    {'session_timeout_ms': 20000, 'heartbeat_interval_ms': 3000}
+    """
+    session, rebalance = _group_seconds(settings.kafka)
+    options = {"session_timeout_ms": round(1000 * session), "heartbeat_interval_ms": round(1000 * _HEARTBEAT_SECONDS)}
+    if rebalance is not None:
+        options["rebalance_timeout_ms"] = round(1000 * rebalance)
+    return options
+
+
+_HEARTBEAT_SECONDS = 3.0
+
+
+def _group_seconds(kafka: KafkaSettings) -> tuple[float, float | None]:
+    """Session and rebalance time-out of a consumer group; None: the client's own."""
     if kafka.embedded:
         # A join waits there for the whole rebalance time-out: 5 s with these instead of 60.
-        options |= {"broker_rebalance_timeout": 3.0, "broker_session_timeout": 10.0}
-    return options
+        return 10.0, 3.0
+    # A worker that died is missed after so long, its partitions stand still until then; Faust's default is a minute.
+    return 20.0, None
 
 
 async def heed(closing: Awaitable[None]) -> None:

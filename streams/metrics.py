@@ -32,6 +32,8 @@ STAGES = ("ingest", "detect", "judge")
 _EVIDENCE = (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0, 20.0, 50.0, 100.0)
 _LATENCY_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 
+_DELAY_SECONDS = (10.0, 20.0, 30.0, 60.0, 90.0, 120.0, 180.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0)
+
 
 class EvidenceHistogram(Collector):
     """Histogram of the evidence told to the judge: all rows of a tick in one call, which the client's own cannot take.
@@ -159,6 +161,13 @@ class Metrics:
             registry=registry,
         )
 
+        self.detection_delay = Histogram(
+            "groundswell_detection_delay_seconds",
+            "From the estimated onset of an incident to the decision that opens it, event times; of silent feeds none.",
+            buckets=_DELAY_SECONDS,
+            registry=registry,
+        )
+
         self.alert_false = Gauge(
             "groundswell_alert_false_pages_per_week",
             "Of these, pages that people called false alarms; of the worker that judges, 0 at the others.",
@@ -180,6 +189,34 @@ class Metrics:
         )
         for reason in COMMAND_REASONS:
             self.commands_rejected.labels(reason.value)
+
+        # Deliveries
+        self.deliveries = Counter(
+            "groundswell_deliveries_total",
+            "Records of alerts for a destination, by what became of them; retried: a try that failed.",
+            ["destination", "outcome"],
+            registry=registry,
+        )
+        self.delivery_seconds = Histogram(
+            "groundswell_delivery_seconds",
+            "From an alert being read to its destination having taken it.",
+            ["destination"],
+            buckets=_LATENCY_SECONDS,
+            registry=registry,
+        )
+        self.destination_up = Gauge(
+            "groundswell_destination_up",
+            "1: the destination takes alerts, as far as known; 0: it is down, tried from time to time. Of the worker "
+            "that carries its alerts.",
+            ["destination"],
+            registry=registry,
+        )
+        self.destination_pending = Gauge(
+            "groundswell_destination_pending",
+            "Incidents that wait for the destination; of the worker that carries its alerts.",
+            ["destination"],
+            registry=registry,
+        )
 
         # State
         self.snapshots = Counter(
@@ -208,6 +245,12 @@ class Metrics:
         ProcessCollector(registry=registry)
         PlatformCollector(registry=registry)
         GCCollector(registry=registry)
+
+    def forget_destination(self, destination: str) -> None:
+        """Its alerts are carried by another worker now: its state is told there."""
+        for gauge in (self.destination_up, self.destination_pending):
+            with contextlib.suppress(KeyError):
+                gauge.remove(destination)
 
     def forget_lag(self, topic: str, partition: int) -> None:
         """A partition is another worker's now: its lag is told there."""

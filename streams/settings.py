@@ -15,16 +15,20 @@ from msgspec import Meta
 
 from detectors import maintenance, report
 from detectors.catalogue import Catalogue
+from detectors.delivery import DeliveryRule
 from detectors.incident import IncidentRule
 from detectors.maintenance import CalendarText
 from detectors.ours import OursRule
 from detectors.river_models import DetectorChoice
+from detectors.routing import Route
 from detectors.source import SourceRule
 from detectors.surge import SurgeRule
 from streams.catalogue_file import CatalogueError
 from streams.catalogue_file import read as read_catalogue
 from streams.fault import Fault
 from streams.fields import PREFIX, Field, Secret, convert, fields_of, shown
+from streams.notify.destinations import Destination
+from streams.notify.settings import DestinationError, read_destinations, read_routes
 from streams.web_settings import WebSettings, read_tokens
 
 if TYPE_CHECKING:
@@ -213,6 +217,23 @@ class StateSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 10.0
 
 
+class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """What /metrics tells of incidents and series by name: each is a time series or more in Prometheus."""
+
+    incidents: Annotated[
+        int,
+        Meta(ge=0, le=1000, description="open incidents, and silent sources, told of by name at most, the worst first"),
+    ] = 50
+    busiest_series: Annotated[
+        int,
+        Meta(
+            ge=0,
+            le=1000,
+            description="series that each worker tells of by name besides: those of which it expects most reports",
+        ),
+    ] = 20
+
+
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker logs, on stderr."""
 
@@ -241,12 +262,16 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     incidents: IncidentRule = IncidentRule()
     ours: OursRule = OursRule()
     detectors: tuple[DetectorChoice, ...] = ()
+    notify: DeliveryRule = DeliveryRule()
+    destinations: dict[str, Destination] = {}
+    routes: tuple[Route, ...] = ()
     catalogue: CatalogueSettings = CatalogueSettings()
     catalogued: Catalogue = Catalogue()
     planned: PlannedSettings = PlannedSettings()
     calendars: tuple[CalendarText, ...] = ()
     state: StateSettings = StateSettings()
     web: WebSettings = WebSettings()
+    metrics: MetricsSettings = MetricsSettings()
     log: LogSettings = LogSettings()
 
     def rules(self) -> Rules:
@@ -285,6 +310,8 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "planned": PlannedSettings,
     "state": StateSettings,
     "web": WebSettings,
+    "notify": DeliveryRule,
+    "metrics": MetricsSettings,
     "log": LogSettings,
 }
 #: Every setting by its name; [source.<name>] and [[detectors]] come on top, in the file alone.
@@ -351,6 +378,7 @@ def load(path: Path | None = None, *, env: Mapping[str, str], flags: Mapping[str
         **sections,
         sources=_sources(written, sections["source_default"], origins),
         detectors=_detectors(written.get("detectors"), origins),
+        **_notified(written, origins),
         catalogued=_catalogued(sections["catalogue"], written),
         calendars=tuple(_calendar(path, written) for path in sections["planned"].maintenance),
     )
@@ -388,7 +416,7 @@ def _from_file(path: Path) -> dict[str, _Written]:
         written[name] = _Written(value, title or name, f" in {path}", str(path), False)
 
     for section, table in tables.items():
-        if section == "detectors":
+        if section in ("detectors", "destination", "routes"):
             note(section, table)
         elif section == "source" and isinstance(table, dict):
             for source, fields in table.items():
@@ -403,7 +431,7 @@ def _from_file(path: Path) -> dict[str, _Written]:
                         raise _unknown(path, f"source.{title}.{name}", [f"source.{title}.{field}" for field in known])
                     note(f"source.{source}.{name}", value, f"source.{title}.{name}")
         elif section not in SECTIONS:
-            raise _unknown(path, section, [*SECTIONS, "detectors", *FIELDS])
+            raise _unknown(path, section, [*SECTIONS, "detectors", "destination", "routes", *FIELDS])
         elif not isinstance(table, dict):
             raise _unknown(path, section, [], f"{section} is a table: [{section}], with its settings below it.")
         else:
@@ -459,6 +487,8 @@ def _nearest_variable(variable: str) -> str:
         return 'Variables set the default source alone; give others in groundswell.toml: [source."my feed"].'
     if variable.startswith(PREFIX + "DETECTORS"):
         return "Detectors are chosen in groundswell.toml: [[detectors]]."
+    if variable.startswith((PREFIX + "DESTINATION", PREFIX + "ROUTES")):
+        return "Destinations and routes stand in groundswell.toml: [destination.oncall], [[routes]]."
     return _nearest(variable, [*_VARIABLES, *_FILE_VARIABLES, FILE_VARIABLE])
 
 
@@ -570,6 +600,25 @@ def _detectors(given: _Written | None, origins: dict[str, str]) -> tuple[Detecto
         except msgspec.ValidationError as error:
             raise SettingsError(f"[[detectors]] number {number} in {given.origin}: {error}") from None
     return tuple(choices)
+
+
+def _notified(written: Mapping[str, _Written], origins: dict[str, str]) -> dict[str, Any]:
+    """Destinations and routes."""
+    destinations, routes = written.get("destination"), written.get("routes")
+    origins["destination"] = destinations.origin if destinations else "default"
+    origins["routes"] = routes.origin if routes else "default"
+    try:
+        found = (
+            read_destinations(destinations.value, destinations.origin, Path(destinations.origin).parent)
+            if destinations
+            else {}
+        )
+        return {
+            "destinations": found,
+            "routes": read_routes(routes.value, routes.origin, found) if routes else (),
+        }
+    except DestinationError as error:
+        raise SettingsError(error.fact, error.detail, error.hint) from None
 
 
 def _catalogued(settings: CatalogueSettings, written: Mapping[str, _Written]) -> Catalogue:

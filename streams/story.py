@@ -107,16 +107,21 @@ def ms(time: datetime) -> int:
     return round(time.timestamp() * 1000)
 
 
-def reports(start: datetime = START, end: datetime = END, *, seed: int = 2022) -> Iterator[Batch]:
-    """The feed from `start` to `end`, both on the full hour, else ValueError. An hour does not depend on the others."""
+def reports(
+    start: datetime = START, end: datetime = END, *, outage: datetime = OUTAGE_START, seed: int = 2022
+) -> Iterator[Batch]:
+    """The feed from `start` to `end`, both on the full hour, else ValueError. An hour does not depend on the others.
+
+    outage: when it begins; what it brings follows from there.
+    """
     if ms(start) % _HOUR_MS or ms(end) % _HOUR_MS:
         raise ValueError(f"{start} to {end}: the story is told in full hours")
     for hour in range(ms(start), ms(end), _HOUR_MS):
-        yield _hour(hour, np.random.default_rng((seed, hour // _HOUR_MS)))
+        yield _hour(hour, ms(outage), np.random.default_rng((seed, hour // _HOUR_MS)))
 
 
-def _hour(hour: int, rng: np.random.Generator) -> Batch:
-    stretches = (_site_usual(hour, rng), _site_outage(hour, rng), _contact_centre(hour, rng))
+def _hour(hour: int, outage: int, rng: np.random.Generator) -> Batch:
+    stretches = (_site_usual(hour, rng), _site_outage(hour, outage, rng), _contact_centre(hour, outage, rng))
     times = np.concatenate([stretch_times for stretch_times, _ in stretches])
     heads = [head for _, stretch_heads in stretches for head in stretch_heads]
     order = np.argsort(times, kind="stable")
@@ -133,10 +138,10 @@ def _site_usual(hour: int, rng: np.random.Generator) -> _Stretch:
     return _single(a_minute[:, None] * curve, minutes, _USUAL_SHARES, _USUAL_DISPERSION, rng)
 
 
-def _site_outage(hour: int, rng: np.random.Generator) -> _Stretch:
+def _site_outage(hour: int, outage: int, rng: np.random.Generator) -> _Stretch:
     minutes = np.arange(hour, hour + _HOUR_MS, _MINUTE_MS)
-    whole = _shape(np.arange(ms(OUTAGE_START), ms(OUTAGE_END), _MINUTE_MS), _REPORTS_SHAPE).sum()
-    course = _shape(minutes, _REPORTS_SHAPE) / whole
+    whole = _shape(np.arange(0, ms(OUTAGE_END) - ms(OUTAGE_START), _MINUTE_MS), _REPORTS_SHAPE).sum()
+    course = _shape(minutes - outage, _REPORTS_SHAPE) / whole
     totals = {BROKEN: OUTAGE_REPORTS, **_MISTAKEN_REPORTS}
     expected = np.array([totals.get(service, 0) for service in _REPORTS_A_DAY])[:, None] * course
     return _single(expected, minutes, _OUTAGE_SHARES, _OUTAGE_DISPERSION, rng)
@@ -154,11 +159,11 @@ def _single(
     return times, [_SITE_HEADS[s][r][p] for s, r, p in rows]
 
 
-def _contact_centre(hour: int, rng: np.random.Generator) -> _Stretch:
+def _contact_centre(hour: int, outage: int, rng: np.random.Generator) -> _Stretch:
     """What the contact centre counted: all contacts, and how many of them spoke of WhatsApp."""
     steps = np.arange(hour, hour + _HOUR_MS, _CONTACT_STEP_MS)
     usual = _REGION_SHARES * usual_contacts(steps)[:, None]
-    extra = _REGION_SHARES * _extra_contacts(steps)[:, None]
+    extra = _REGION_SHARES * _extra_contacts(steps - outage)[:, None]
     contacts = _noise(usual + extra, _CONTACT_DISPERSION, rng)
     share = (_MENTIONS_SHARE * usual + EXTRA_MENTIONS_SHARE * extra) / (usual + extra)
     mentions = rng.binomial(contacts, share)
@@ -181,9 +186,9 @@ def usual_contacts(steps: Times) -> Floats:
     return np.asarray(a_step * _curve(steps, _CONTACT_HOURS, _CONTACT_WEEK) / told.mean())
 
 
-def _extra_contacts(steps: Times) -> Floats:
-    whole = _shape(np.arange(ms(CONTACTS_START), ms(CONTACTS_END), _CONTACT_STEP_MS), _CONTACTS_SHAPE).sum()
-    return np.asarray(EXTRA_CONTACTS * _shape(steps, _CONTACTS_SHAPE) / whole)
+def _extra_contacts(since_outage: Times) -> Floats:
+    whole = _shape(np.arange(0, ms(CONTACTS_END) - ms(CONTACTS_START), _CONTACT_STEP_MS), _CONTACTS_SHAPE).sum()
+    return np.asarray(EXTRA_CONTACTS * _shape(since_outage, _CONTACTS_SHAPE) / whole)
 
 
 def _curve(times: Times, hours: tuple[float, ...], week: tuple[float, ...]) -> Floats:
@@ -195,10 +200,10 @@ def _curve(times: Times, hours: tuple[float, ...], week: tuple[float, ...]) -> F
     return np.asarray(of_day * of_week)
 
 
-def _shape(times: Times, points: tuple[tuple[int, float], ...]) -> Floats:
-    """How strong the outage's course is at `times`, ms: linear between `points`, nothing outside."""
+def _shape(since_outage: Times, points: tuple[tuple[int, float], ...]) -> Floats:
+    """How strong the outage's course is so long after it began, ms: linear between `points`, nothing outside."""
     minutes, strengths = zip(*points, strict=True)
-    return np.asarray(np.interp((times - ms(OUTAGE_START)) / _MINUTE_MS, minutes, strengths, left=0.0, right=0.0))
+    return np.asarray(np.interp(since_outage / _MINUTE_MS, minutes, strengths, left=0.0, right=0.0))
 
 
 def _noise(expected: Floats, dispersion: float, rng: np.random.Generator) -> Times:

@@ -53,6 +53,8 @@ class Topics(msgspec.Struct, frozen=True):
     surges: str
     alerts: str
     commands: str
+    delivered: str
+    undelivered: str
     ingest_state: str
     detect_state: str
     judge_state: str
@@ -115,6 +117,8 @@ def names(settings: Settings) -> Topics:
         surges=f"{prefix}surges",
         alerts=f"{prefix}alerts",
         commands=f"{prefix}incident-commands",
+        delivered=f"{prefix}alerts-delivered",
+        undelivered=f"{prefix}alerts-undelivered",
         # Faust names a table's changelog so.
         ingest_state=f"{app}-ingest-state-changelog",
         detect_state=f"{app}-detect-state-changelog",
@@ -141,6 +145,8 @@ def specs(settings: Settings) -> list[Spec]:
         Spec(name.alerts, 1, "", alerts),
         # One partition: what people say one after the other is heeded in this order.
         Spec(name.commands, 1, "", _kept(topics.alerts_days)),
+        Spec(name.delivered, 1, "", alerts),
+        Spec(name.undelivered, 1, "", _kept(topics.dead_letter_days)),
         Spec(name.layout, 1, "", {"cleanup.policy": "compact"}),
     ]
 

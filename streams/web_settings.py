@@ -36,6 +36,18 @@ class WebSettings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(min_length=1, max_length=255, description="address to listen on; 0.0.0.0 to be seen from other machines"),
     ] = "127.0.0.1"
     port: Annotated[int, Meta(ge=0, le=65_535, description="port to listen on; 0 takes a free one")] = 8600
+    public_url: (
+        Annotated[
+            str,
+            Meta(
+                max_length=500,
+                pattern=r"^https?://[^\s?#]+[^\s?#/]$",
+                description="address of the page as people reach it, behind your proxy; links in alerts and in the feed"
+                " lead there",
+            ),
+        ]
+        | None
+    ) = None
     tokens_file: (
         Annotated[
             Path,

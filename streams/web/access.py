@@ -51,6 +51,7 @@ class Access:
         self._tokens = [(_digest(token.reveal()), name) for token, name in tokens.items()]
         self._header = settings.user_header
         self._proxies = networks(settings.trusted_proxies)
+        self._public_url = settings.public_url
 
     @property
     def has_login(self) -> bool:
@@ -107,14 +108,21 @@ class Access:
     def is_own(self, request: web.Request) -> bool:
         """Whether it comes from a page of ours, as far as the browser says.
 
-        Sec-Fetch-Site is the browser's own word. Older ones say Origin, which has to be the host that they went to.
-        A program says neither, and is not what a foreign page can make a browser do.
+        Sec-Fetch-Site is the browser's own word. Older ones, and all without TLS, say Origin alone, which has to be the
+        host that they went to. A program says neither, and is not what a foreign page can make a browser do.
         """
         site = request.headers.get("Sec-Fetch-Site")
         if site is not None:
             return site == "same-origin"
         origin = request.headers.get("Origin")
-        return origin is None or origin.partition("://")[2] == self.host(request)
+        public = "/".join(self._public_url.split("/", 3)[:3]) if self._public_url is not None else None
+        return origin is None or origin == public or origin.partition("://")[2] == self.host(request)
+
+    def base(self, request: web.Request) -> str:
+        """Where the page is as people reach it: `https://status.example.org`."""
+        if self._public_url is not None:
+            return self._public_url
+        return f"{'https' if self.is_https(request) else 'http'}://{self.host(request)}"
 
     def host(self, request: web.Request) -> str:
         """The host that the browser went to, with its port; `localhost` where it names none that could be one."""

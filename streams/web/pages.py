@@ -159,9 +159,8 @@ class Pages:
 
     async def feed(self, request: web.Request) -> web.Response:
         """The incidents as Atom."""
-        base = f"{'https' if self._access.is_https(request) else 'http'}://{self._access.host(request)}"
         response = web.Response(
-            body=atom.feed(self._view, base, self._texts(request)),
+            body=atom.feed(self._view, self._access.base(request), self._texts(request)),
             headers={"Content-Type": f"{atom.CONTENT_TYPE}; charset=utf-8", "Cache-Control": "no-cache"},
         )
         response.enable_compression()

@@ -6,6 +6,7 @@ import contextlib
 import functools
 from collections.abc import Sequence
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -370,3 +371,67 @@ def test_of_a_tick_beyond_all_bounds_the_strongest_rows_are_told_in_order_of_ser
     kept = [row.evidence for row in record.ticks[0].rows]
     assert len(kept) < count
     assert kept == [float(n) for n in range(count - len(kept), count)]
+
+
+def test_busiest_series_are_those_of_which_most_is_expected_with_what_came_in_the_last_bucket():
+    detection = Detection(ONE, 0)
+    counts = [
+        (series(service), T0 + minute * MINUTE, count)
+        for minute in range(1440)
+        for service, count in (("whatsapp", 9), ("tim", 4), ("netflix", 1))
+    ]
+    detection.apply(message(1440, T0 + DAY + 3_000, counts))
+    settle(detection)
+
+    first, second = detection.busiest(2)
+
+    assert (first.source, first.names) == ("reports", Names("Whatsapp", "it"))
+    assert second.names == Names("Tim", "it")
+    assert (first.observed, second.observed) == (9.0, 4.0)
+    assert first.low < first.expected < first.high
+    assert first.expected == pytest.approx(9.0, rel=0.2)
+    assert len(detection.busiest(50)) == 3  # no roll-ups
+    assert detection.busiest(0) == []
+
+
+def test_busiest_series_are_told_a_minute_whatever_the_bucket():
+    rules = Rules(partitions=1, reports_partitions=1, source_default=SourceRule(bucket_seconds=300))
+    detection = Detection(rules, 0)
+    times = [T0 + minute * MINUTE for minute in range(1440)]
+    told = message(1440, T0 + DAY + 3_000, [(series(), time, 6) for time in times])
+    # A bucket of 300 s has ticks of 50 s.
+    alive = {"reports": [(time // 300_000, time // 50_000) for time in times]}
+    detection.apply(msgspec.structs.replace(told, ticks=[time // 50_000 for time in times], alive=alive))
+    settle(detection)
+
+    (busy,) = detection.busiest(5)
+
+    assert busy.observed == 6.0
+    assert busy.expected == pytest.approx(6.0, rel=0.2)
+
+
+def test_overflow_series_is_never_the_busiest():
+    detection = Detection(Rules(partitions=1, reports_partitions=1, series_limit=1), 0)
+    counts = [
+        (series(service), T0 + minute * MINUTE, count)
+        for minute in range(60)
+        for service, count in (("a", 1), ("b", 50), ("c", 50))
+    ]
+    detection.apply(message(60, T0 + HOUR + 3_000, counts))
+    settle(detection)
+
+    assert detection.overflowed > 0
+    assert [busy.names.service for busy in detection.busiest(5)] == ["A"]
+
+
+def test_busiest_series_of_a_restored_partition_are_told_from_its_next_bucket_on():
+    before = Detection(ONE, 0)
+    before.apply(message(1440, T0 + DAY + 3_000, [(series(), T0 + minute * MINUTE, 9) for minute in range(1440)]))
+    settle(before)
+
+    detection = Detection.restore(ONE, 0, before.save())
+    assert detection.busiest(5) == []
+    detection.apply(message(1441, T0 + DAY + MINUTE + 3_000, [(series(), T0 + DAY, 7)], start=1440))
+    settle(detection)
+
+    assert [busy.observed for busy in detection.busiest(5)] == [7.0]

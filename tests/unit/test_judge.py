@@ -662,3 +662,54 @@ def test_silent_feed_pages_within_maintenance_too():
     story.silent_minutes(10)
 
     assert [each.kind for each in story.pages] == [Kind.FEED]
+
+
+# For people to look at
+
+
+def test_what_is_open_now_is_as_the_next_record_would_tell_it_and_looking_changes_nothing() -> None:
+    story = Story()
+    story.minutes(1, WHATSAPP_DOWN)
+    story.minutes(2, WHATSAPP_DOWN)
+    before = story.judge.to_state()
+
+    shown = story.judge.open_now(50)
+
+    assert story.judge.to_state() == before
+    assert who(shown)[0] == (Kind.SERVICE, "whatsapp", None)
+    assert len(shown) == 7
+    # Three minutes of six regions, though the last record told of the first minute alone.
+    assert shown[0].observed == 3 * 6 * 30
+    assert shown[0].course is not None
+    assert shown[0].course.observed[-1] == 6 * 30
+
+
+def test_of_many_open_incidents_those_that_nothing_explains_are_shown_and_the_worst_first() -> None:
+    story = Story()
+    story.minutes(6, WHATSAPP_DOWN | {("netflix", "lazio"): 9.0})
+
+    shown = story.judge.open_now(2)
+
+    assert who(shown) == [(Kind.SERVICE, "whatsapp", None), (Kind.SERIES, "netflix", "lazio")]
+    assert story.judge.open_now(0) == []
+
+
+def test_resolved_incident_is_open_no_longer() -> None:
+    story = Story()
+    story.minutes(1, LAZIO_WHATSAPP)
+    assert len(story.judge.open_now(50)) == 1
+
+    story.minutes(10, {})
+
+    assert story.judge.open_now(50) == []
+
+
+def test_silent_sources_are_told_with_how_long_until_they_are_back() -> None:
+    story = Story()
+    story.silent_minutes(3)
+    assert story.judge.silent(50) == {"site": 183.0}
+    assert story.judge.silent(0) == {}
+
+    story.return_minute()
+
+    assert story.judge.silent(50) == {}

@@ -218,7 +218,7 @@ def test_file_that_is_not_there_or_not_utf8_is_refused():
         ("[[detectors]]\nservice = 'a'", "Did you mean services?"),
         (
             "[web]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1",
-            "There are: web.host, web.port, web.tokens_file, web.user_header, web.trusted_proxies.",
+            "There are: web.host, web.port, web.public_url, web.tokens_file, web.user_header, web.trusted_proxies.",
         ),
     ],
 )

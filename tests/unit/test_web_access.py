@@ -112,6 +112,15 @@ def test_browser_says_whether_a_page_of_ours_sent_it(headers, own):
     assert access().is_own(asked(**headers)) is own
 
 
+def test_page_of_the_public_address_is_ours_whatever_host_the_proxy_names():
+    known = access(WebSettings(public_url="https://outside.example.org"))
+
+    assert known.is_own(asked(Origin="https://outside.example.org"))
+    assert not known.is_own(asked(Origin="http://outside.example.org"))
+    assert not known.is_own(asked(Origin="https://outside.example.org.evil.example"))
+    assert known.base(asked()) == "https://outside.example.org"
+
+
 def test_host_before_a_trusted_proxy_counts_and_no_other():
     headers = {"X_Forwarded_Host": "outside.example.org"}
 
