@@ -73,6 +73,5 @@ def _picture(alert: Alert, counts: Counts | None, texts: Texts, wanted: tuple[st
         top=texts.count(chart.top(course)),
         unit=unit,
         marks=list(marks),
-        times=[moment_at(first + (end - first) * part / parts, edge, texts) for part in range(parts)]
-        + [edge if parts > 1 else moment_at(end, edge, texts)],
+        times=[moment_at(first + (end - first) * part / parts, edge, texts) for part in range(parts + 1)],
     )

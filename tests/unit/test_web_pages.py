@@ -56,7 +56,7 @@ async def test_page_of_an_incident_says_what_where_since_when_how_sure_whose_and
     assert "Not affected: it/valle-d-aosta, it/molise" in text
     assert "Since 11:25 35 min" in text
     assert (
-        "How sure 18 of 20 looked at show it; it explains 97 % of all excess; a million times and more likelier" in text
+        "How sure 18 of 20 looked at show it it explains 97 % of all excess; a million times and more likelier" in text
     )
     assert "Whose fault Looks like WhatsApp itself, all of Italy. Not ours: it is WhatsApp." in text
     assert "What to do Acknowledged by maria, 11:31: calling their hotline" in text
