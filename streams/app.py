@@ -25,6 +25,7 @@ from streams.detect import Detect
 from streams.fault import Fault
 from streams.gauges import HealthGauges, IncidentGauges, SeriesGauges
 from streams.health import Health
+from streams.http_ingest.server import HttpIngest
 from streams.ingest import Ingest
 from streams.judge import JudgeStage
 from streams.kafka import end_offsets, faust_options
@@ -100,6 +101,8 @@ class App(faust.App):  # type: ignore[misc]
         self._served: Served | None = None
         self._journal = Journal(settings)
         self._speaker = Speaker(settings)
+        wanted = settings.http_ingest.tokens_file is not None
+        self._http_ingest = HttpIngest(settings, self.metrics) if wanted else None
         self._revoked_at = monotonic()
         rules, names = settings.rules(), topics.names(settings)
         states = {
@@ -200,11 +203,19 @@ class App(faust.App):  # type: ignore[misc]
             carries = receiver(destination, self.settings.notify, page_url=web.public_url)
             self.add_future(Agent(name, carries, self.settings, self._journal, self.metrics).run())
         log.info("status page", url=self._served.url, metrics=f"{self._served.url}/metrics")
+        if self._http_ingest is not None:
+            try:
+                await self._http_ingest.start()
+            except Fault as fault:
+                await self.end(fault)
+                raise
 
     async def on_shutdown(self) -> None:
         """The page goes last."""
         await super().on_shutdown()
         await self._journal.close()
+        if self._http_ingest is not None:
+            await self._http_ingest.close()
         if self._served is not None:
             await self._served.close()
         await self._speaker.close()

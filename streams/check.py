@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import platform
+from collections.abc import Iterator
 from importlib import metadata
 
 import msgspec
@@ -13,6 +14,7 @@ from streams import cluster, console, reach, topics
 from streams.cluster import Cluster
 from streams.fault import Fault
 from streams.fields import shown
+from streams.http_ingest.tokens import Tokens, TokensError
 from streams.settings import SECTIONS, Loaded, Settings
 
 #: Packages whose versions matter when something is odd.
@@ -78,7 +80,7 @@ def values(loaded: Loaded) -> list[Value]:
 async def check(loaded: Loaded) -> Checked:
     """Look at everything; problems are in the result. Nothing is written to Kafka."""
     settings = loaded.settings
-    problems: list[Fault] = []
+    problems: list[Fault] = list(_tokens(settings))
     brokers: tuple[cluster.Broker, ...] = ()
     found: list[topics.Found] = []
     rights: dict[str, frozenset[str] | None] = {}
@@ -107,6 +109,15 @@ async def check(loaded: Loaded) -> Checked:
         rights={name: None if may is None else sorted(may) for name, may in rights.items()},
         problems=[Problem(fault.fact, fault.detail, fault.hint) for fault in problems],
     )
+
+
+def _tokens(settings: Settings) -> Iterator[Fault]:
+    """What is wrong with the tokens of HTTP ingest."""
+    if settings.http_ingest.tokens_file is not None:
+        try:
+            Tokens(settings.http_ingest.tokens_file)
+        except TokensError as fault:
+            yield fault
 
 
 def catalogued(settings: Settings) -> Catalogued | None:

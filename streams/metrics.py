@@ -26,11 +26,16 @@ from detectors.alert import Severity, State
 from detectors.command import REASONS as COMMAND_REASONS
 from detectors.command import Action
 from detectors.report import Reason
+from streams.http_ingest.problem import Refusal
 
 STAGES = ("ingest", "detect", "judge")
 
+#: Classes of the answers to requests with reports.
+HTTP_CODES = ("2xx", "4xx", "5xx")
+
 _EVIDENCE = (-1.0, 0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 10.0, 20.0, 50.0, 100.0)
 _LATENCY_SECONDS = (0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 7.5, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+_HTTP_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
 _DELAY_SECONDS = (10.0, 20.0, 30.0, 60.0, 90.0, 120.0, 180.0, 300.0, 600.0, 1200.0, 1800.0, 3600.0)
 
@@ -215,6 +220,36 @@ class Metrics:
             "groundswell_destination_pending",
             "Incidents that wait for the destination; of the worker that carries its alerts.",
             ["destination"],
+            registry=registry,
+        )
+
+        # HTTP ingest
+        self.http_requests = Counter(
+            "groundswell_http_ingest_requests_total",
+            "Requests with reports over HTTP, by class of the answer; health checks are left out.",
+            ["code"],
+            registry=registry,
+        )
+        for code in HTTP_CODES:
+            self.http_requests.labels(code)
+        self.http_reports = Counter(
+            "groundswell_http_ingest_reports_total",
+            "Reports over HTTP that Kafka has confirmed, by source, as the tokens file names it.",
+            ["source"],
+            registry=registry,
+        )
+        self.http_refused = Counter(
+            "groundswell_http_ingest_refused_total",
+            "Requests over HTTP that were refused, none of their reports taken (kafka_silent: unknown), by reason.",
+            ["reason"],
+            registry=registry,
+        )
+        for refusal in Refusal:
+            self.http_refused.labels(refusal.value)
+        self.http_seconds = Histogram(
+            "groundswell_http_ingest_request_seconds",
+            "From the head of a request with reports over HTTP to its answer.",
+            buckets=_HTTP_SECONDS,
             registry=registry,
         )
 

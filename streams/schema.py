@@ -203,14 +203,14 @@ def _inlined(node: Any, components: dict[str, Any]) -> Any:
     return {name: _inlined(value, components) for name, value in node.items()}
 
 
-def _yaml(node: Any, indent: int) -> str:
+def to_yaml(node: Any, indent: int) -> str:
     """`node` as YAML after a key or a dash. Scalars are written as JSON, which YAML contains."""
     if not node or not isinstance(node, dict | list):
         return f" {json.dumps(node, ensure_ascii=False)}"
     pad = "\n" + " " * indent
     if isinstance(node, dict):
-        return "".join(f"{pad}{name}:{_yaml(value, indent + 2)}" for name, value in node.items())
-    return "".join(f"{pad}- {_yaml(value, indent + 2).lstrip()}" for value in node)
+        return "".join(f"{pad}{name}:{to_yaml(value, indent + 2)}" for name, value in node.items())
+    return "".join(f"{pad}- {to_yaml(value, indent + 2).lstrip()}" for value in node)
 
 
 def regenerate(document: str) -> str:
@@ -218,7 +218,7 @@ def regenerate(document: str) -> str:
     kept, found, _ = document.partition(GENERATED_FROM)
     if not found:
         raise ValueError(f"no line {GENERATED_FROM.rstrip()!r} under which the schemas belong")
-    return kept + found.rstrip("\n") + _yaml(asyncapi_schemas(), 4) + "\n"
+    return kept + found.rstrip("\n") + to_yaml(asyncapi_schemas(), 4) + "\n"
 
 
 if __name__ == "__main__":

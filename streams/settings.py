@@ -234,6 +234,41 @@ class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 20
 
 
+class HttpIngestSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Reports over HTTP (docs/http.md). Off unless tokens_file is given."""
+
+    tokens_file: (
+        Annotated[Path, Meta(description="who may send: a line `source token` each; read again when it changes")] | None
+    ) = None
+    host: Annotated[
+        str,
+        Meta(min_length=1, max_length=255, description="address to listen on; 0.0.0.0 to be seen from other machines"),
+    ] = "127.0.0.1"
+    port: Annotated[int, Meta(ge=0, le=65_535, description="port to listen on; 0 takes a free one")] = 8601
+    max_body_bytes: Annotated[
+        int, Meta(ge=1_000, le=10_000_000, description="longest body of a request, unpacked, bytes")
+    ] = 1_000_000
+    max_reports: Annotated[int, Meta(ge=1, le=100_000, description="most reports in a request")] = 10_000
+    reports_per_second: Annotated[
+        float, Meta(gt=0, le=1_000_000, description="reports that a source may send on average, a second")
+    ] = 1_000.0
+    burst_reports: Annotated[
+        int, Meta(ge=1, le=10_000_000, description="reports that a source may send at once after a pause")
+    ] = 20_000
+    max_in_flight: Annotated[
+        int,
+        Meta(
+            ge=2,
+            le=1_000,
+            description="requests in work at a time; a source gets half of them. Each takes up to ten"
+            " times max_body_bytes of memory",
+        ),
+    ] = 16
+    kafka_seconds: Annotated[
+        float, Meta(ge=0.1, le=300, description="how long Kafka may take to confirm a request, seconds; then 503")
+    ] = 10.0
+
+
 class LogSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What a worker logs, on stderr."""
 
@@ -272,6 +307,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     state: StateSettings = StateSettings()
     web: WebSettings = WebSettings()
     metrics: MetricsSettings = MetricsSettings()
+    http_ingest: HttpIngestSettings = HttpIngestSettings()
     log: LogSettings = LogSettings()
 
     def rules(self) -> Rules:
@@ -312,6 +348,7 @@ SECTIONS: dict[str, type[msgspec.Struct]] = {
     "web": WebSettings,
     "notify": DeliveryRule,
     "metrics": MetricsSettings,
+    "http_ingest": HttpIngestSettings,
     "log": LogSettings,
 }
 #: Every setting by its name; [source.<name>] and [[detectors]] come on top, in the file alone.

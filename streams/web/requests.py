@@ -18,16 +18,23 @@ class TooLarge(ValueError):
     """A body is longer than is read."""
 
 
+class TooSlow(ValueError):
+    """A body does not come."""
+
+
 async def body(request: web.Request) -> bytes:
-    """A request's body. TooLarge; TimeoutError where it does not come."""
+    """A request's body. Raises TooLarge, TooSlow."""
     if (request.content_length or 0) > MOST_BYTES:
         raise TooLarge
     read = bytearray()
-    async with asyncio.timeout(BODY_SECONDS):
-        async for part in request.content.iter_chunked(MOST_BYTES):
-            read += part
-            if len(read) > MOST_BYTES:
-                raise TooLarge
+    try:
+        async with asyncio.timeout(BODY_SECONDS):
+            async for part in request.content.iter_chunked(MOST_BYTES):
+                read += part
+                if len(read) > MOST_BYTES:
+                    raise TooLarge
+    except TimeoutError:
+        raise TooSlow from None
     return bytes(read)
 
 

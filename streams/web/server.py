@@ -173,6 +173,8 @@ def _errors(pages: Pages) -> Middleware:
             return error(405, f"{request.method[:20]} is not allowed here.", f"Allowed: {allowed}.", Allow=allowed)
         except requests.TooLarge:
             return web.Response(status=413, text="The form is too long.\n")
+        except requests.TooSlow:
+            return web.Response(status=408, text="The form did not come in time.\n")
 
     return answered
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
-from msgspec.structs import replace
 from playwright.async_api import Browser
 from prometheus_client import CollectorRegistry
 
-from detectors.alert import Acknowledged, Muted, Resolution, State
-from detectors.command import Action, Command
+from detectors.command import Command
 from streams.fields import Secret
 from streams.health import Health
 from streams.metrics import Metrics
@@ -19,7 +17,7 @@ from streams.web.incidents import IncidentView
 from streams.web.server import Served, make_app, serve
 from streams.web_settings import WebSettings
 from tests.browser.chromium import executable, launched
-from tests.made_alerts import NOON
+from tests.made_alerts import NOON, answer
 
 #: Logs maria in.
 TOKEN = "3f9c1d2e4b5a69788796a5b4"
@@ -59,14 +57,7 @@ class Site:
         self.said.append(command)
         before = self.view.get(command.incident)
         assert before is not None
-        changed: dict[str, object] = {"sequence": before.sequence + 1, "state": State.UPDATE, "word": command.word}
-        if command.action is Action.ACK:
-            changed["acknowledged"] = Acknowledged(by=command.by, reason=command.reason, at=before.updated_at)
-        elif command.action is Action.MUTE:
-            changed["muted"] = Muted(by=command.by, reason=command.reason, since=before.updated_at)
-        else:
-            changed |= {"state": State.RESOLVED, "resolved_at": before.updated_at, "resolution": Resolution.BY_HAND}
-        self.view.apply(replace(before, **changed))
+        self.view.apply(answer(before, command))
 
     async def stop(self) -> None:
         if self.served:

@@ -179,3 +179,9 @@ def running(folder: Path) -> Iterator[Server]:
         # Nothing of it is needed again, so it need not close its logs in order.
         process.kill()
         process.wait()
+
+
+def start_again(killed: Server) -> subprocess.Popen[bytes]:
+    """The broker once more after it was killed, on its ports and with its data; it does not wait until that answers."""
+    properties = killed.log.parent / "server.properties"
+    return child.start(_java("kafka.Kafka", str(properties)), env=os.environ, log=killed.log)

@@ -105,3 +105,15 @@ def test_unreachable_broker_fails_with_its_settings_still_shown(capsys):
     assert {"name": "kafka.address", "value": '"127.0.0.1:1"', "origin": "GROUNDSWELL_KAFKA_ADDRESS"} in shown[
         "settings"
     ]
+
+
+async def test_tokens_of_http_ingest_that_cannot_be_used_are_told(broker, embedded, tmp_path):
+    file = tmp_path / "tokens"
+    file.write_text(f"calls {SECRET}\n")
+    given = loaded(broker, embedded, GROUNDSWELL_HTTP_INGEST_TOKENS_FILE=str(file))
+    await topics.ensure(given.settings)
+
+    checked = await check.check(given)
+
+    assert [problem.fact for problem in checked.problems] == [f"the token in line 1 of {file} cannot be one"]
+    assert SECRET not in json.dumps([problem.detail for problem in checked.problems])

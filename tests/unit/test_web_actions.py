@@ -9,13 +9,12 @@ import pytest
 from aiohttp.test_utils import TestClient, TestServer
 from aiokafka.errors import KafkaConnectionError
 
-from detectors.alert import Acknowledged, State, Word
 from detectors.command import Action, Command
 from streams.fields import Secret
-from streams.web import actions
+from streams.web import actions, requests
 from streams.web.access import Access
 from streams.web_settings import WebSettings
-from tests.made_alerts import outage, resolved
+from tests.made_alerts import answer, outage, resolved
 from tests.unit.test_web_server import Worker
 
 TOKEN = "3f9c1d2e4b5a69788796a5b4"
@@ -45,14 +44,7 @@ class Kafka:
         """The record of a worker that heeds it."""
         before = self.worker.view.get(command.incident)
         assert before is not None
-        taken = Acknowledged(by=command.by, reason=command.reason, at=before.updated_at)
-        word = Word(**{name: getattr(command.word, name) for name in ("id", "action", "by", "reason", "at")})
-        self.worker.view.apply(
-            outage(
-                before.id, sequence=before.sequence + 1, state=State.UPDATE, service=before.service, acknowledged=taken,
-                word=word,
-            )
-        )  # fmt: skip
+        self.worker.view.apply(answer(before, command))
 
 
 @pytest.fixture
@@ -383,7 +375,7 @@ async def test_program_says_it_with_its_token_and_gets_the_incident(client, kafk
     (command,) = kafka.sent
     assert answer.status == 200
     assert (told["schema_version"], told["outcome"], told["id"]) == (1, "done", command.id)
-    assert told["incident"]["acknowledged"]["by"] == "maria"
+    assert told["incident"]["muted"]["by"] == "maria"
     assert (command.action, command.for_seconds, command.by) == (Action.MUTE, 1800.0, "maria")
 
 
@@ -461,6 +453,21 @@ async def test_long_body_is_refused_before_it_is_read(client, kafka, chunked):
 
     assert answer.status == 413
     assert (await answer.json())["hint"]
+    assert kafka.sent == []
+
+
+@pytest.mark.parametrize("path", [COMMANDS, "/login"])
+async def test_body_that_does_not_come_is_not_waited_for(client, kafka, monkeypatch, path):
+    monkeypatch.setattr(requests, "BODY_SECONDS", 0.05)
+
+    async def body():
+        yield b"{"
+        await asyncio.Event().wait()
+
+    kind = "application/json" if path == COMMANDS else "application/x-www-form-urlencoded"
+    answer = await client.post(path, data=body(), headers={**BEARER, "Content-Type": kind})
+
+    assert answer.status == 408
     assert kafka.sent == []
 
 
