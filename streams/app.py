@@ -33,11 +33,14 @@ from streams.metrics import Metrics
 from streams.notify.agent import Agent
 from streams.notify.journal import Journal
 from streams.notify.receivers import receiver
+from streams.saying import Speaker
 from streams.settings import Loaded, Settings, from_environment
 from streams.state import StateTable
 from streams.transport import Records, Stage, Transport
+from streams.web.access import Access
 from streams.web.incidents import IncidentView
 from streams.web.server import Served, make_app, serve
+from streams.web_settings import read_tokens
 
 #: Records of a partition that a fetch brings at most: large fetches spread Faust's cost per message.
 FETCH_BYTES = 4 * 1024 * 1024
@@ -97,6 +100,7 @@ class App(faust.App):  # type: ignore[misc]
         self.fault: Fault | None = None
         self._served: Served | None = None
         self._journal = Journal(settings)
+        self._speaker = Speaker(settings)
         wanted = settings.http_ingest.tokens_file is not None
         self._http_ingest = HttpIngest(settings, self.metrics) if wanted else None
         self._revoked_at = monotonic()
@@ -183,7 +187,16 @@ class App(faust.App):  # type: ignore[misc]
         if self.settings.topics.create and not self._topics_ready:
             await topics.ensure(self.settings)
         web = self.settings.web
-        site = make_app(view=self.view, registry=self.metrics.registry, health=self.health, now=time)
+        tokens = read_tokens(web.tokens_file) if web.tokens_file is not None else {}
+        site = make_app(
+            view=self.view,
+            registry=self.metrics.registry,
+            health=self.health,
+            now=time,
+            access=Access(web, tokens),
+            send=self._speaker.send,
+            catalogued=self.settings.catalogued.services,
+        )
         self._served = await serve(site, web.host, web.port)
         self.add_future(self._follow_alerts())
         for name, destination in self.settings.destinations.items():
@@ -205,6 +218,7 @@ class App(faust.App):  # type: ignore[misc]
             await self._http_ingest.close()
         if self._served is not None:
             await self._served.close()
+        await self._speaker.close()
 
     async def _follow_alerts(self) -> None:
         async for alert in tail.alerts(self.settings, from_start=True, follow=True):

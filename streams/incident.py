@@ -5,21 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import getpass
-import time
-import uuid
 
-from aiokafka import AIOKafkaProducer
 from msgspec.structs import replace
 
 from detectors import alert as alert_record
-from detectors import command as command_record
 from detectors.alert import Alert, State, title
 from detectors.command import Action, Command
 from detectors.report import Rejected
-from streams import tail
+from streams import saying, tail
 from streams.console import err, out, safe, table
 from streams.fault import Fault
-from streams.kafka import client_options, heed
 from streams.settings import Settings
 from streams.topics import names
 from streams.web.incidents import badness
@@ -46,17 +41,9 @@ def made(
 
     IncidentError where it is none that a worker would take.
     """
-    command = Command(
-        id=uuid.uuid4().hex,
-        action=action,
-        incident="?",
-        by=_me() if by is None else by,
-        reason=reason,
-        at=time.time_ns() // 1_000_000,
-        for_seconds=for_seconds,
-        until=until,
+    checked = saying.command(
+        action, "?", by=_me() if by is None else by, reason=reason, for_seconds=for_seconds, until=until
     )
-    checked = command_record.decode(command_record.encode(command))
     if isinstance(checked, Rejected):
         option = checked.path.replace("$.", "--").replace("--for_seconds", "--for")
         raise IncidentError(f"{option} cannot be taken", checked.detail)
@@ -86,7 +73,11 @@ async def _say(
     since = await tail.next_offset(settings)
     told = named(await last_alerts(settings), incident)
     command = replace(command, incident=told.id)
-    await _send(settings, topic, command)
+    speaker = saying.Speaker(settings)
+    try:
+        await speaker.send(command)
+    finally:
+        await speaker.close()
     if wait_seconds is None:
         err.print(safe(f"sent: {command.action.value} {told.id}, {title(told)}"))
         return 0
@@ -98,16 +89,6 @@ async def _say(
     return 0
 
 
-async def _send(settings: Settings, topic: str, command: Command) -> None:
-    producer = AIOKafkaProducer(**client_options(settings), acks="all")
-    await producer.start()
-    try:
-        value = command_record.encode(command)
-        await producer.send_and_wait(topic, value, key=command.incident.encode(), partition=0)
-    finally:
-        await heed(producer.stop())
-
-
 async def _answer(settings: Settings, command: Command, since: int, wait_seconds: float) -> Alert:
     """The record that answers a command. since: offset on `alerts` before it was sent."""
     with contextlib.suppress(TimeoutError):
@@ -115,7 +96,7 @@ async def _answer(settings: Settings, command: Command, since: int, wait_seconds
             following = tail.alerts(settings, from_start=False, follow=True, since=since)
             async with contextlib.aclosing(following) as found:
                 async for alert in found:
-                    if alert.id == command.incident and alert.word is not None and alert.word.id == command.id:
+                    if saying.is_answer(alert, command):
                         return alert
     raise IncidentError(
         f"no worker answered within {wait_seconds:g} s",

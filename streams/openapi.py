@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
-from msgspec import Meta
 
-from detectors.alert import SCHEMA_VERSION, Alert
 from detectors.report import MAX_NAME, Report
 from streams.health import Verdict
 from streams.http_ingest.problem import Problem
 from streams.http_ingest.server import Accepted
 from streams.schema import GENERATED_FROM, REPORTS, to_yaml
+from streams.web.actions import CommandRequest
+from streams.web.api import ApiError, CommandAnswer, IncidentDetail, IncidentList, ServiceList
 
 # What `detectors.report` takes for white space, and what it refuses in names, in a form that every dialect of regular
 # expressions knows.
@@ -31,21 +31,15 @@ _PART = rf"[{_SPACE}]*(?:[^*/{_SPACE}{_FORBIDDEN}][^/{_FORBIDDEN}]*)?"
 REGION = f"^{_PART}(?:/{_PART})*$"
 
 
-class Incidents(msgspec.Struct, frozen=True):
-    """What is open now, and what was resolved lately."""
-
-    schema_version: Annotated[int, Meta(description=f"of the alerts; {SCHEMA_VERSION} now")]
-    open_count: Annotated[int, Meta(ge=0, description="incidents open now, those beyond the listed ones among them")]
-    open: Annotated[list[Alert], Meta(description="the last record of each open incident, worst first")]
-    recent: Annotated[list[Alert], Meta(description="the last record of resolved incidents, the last resolved first")]
-
-
 class Health(Verdict, frozen=True):
     """The answer to a health question, with the reason in words. ok: as the status says."""
 
 
 #: What the paths refer to, with what they refer to in turn.
-STRUCTS: tuple[type[msgspec.Struct], ...] = (Report, Accepted, Problem, Incidents, Health)
+STRUCTS: tuple[type[msgspec.Struct], ...] = (
+    *(Report, Accepted, Problem, Health),
+    *(IncidentList, IncidentDetail, ServiceList, CommandRequest, CommandAnswer, ApiError),
+)
 
 
 def schemas() -> dict[str, Any]:

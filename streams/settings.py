@@ -29,6 +29,7 @@ from streams.fault import Fault
 from streams.fields import PREFIX, Field, Secret, convert, fields_of, shown
 from streams.notify.destinations import Destination
 from streams.notify.settings import DestinationError, read_destinations, read_routes
+from streams.web_settings import WebSettings, read_tokens
 
 if TYPE_CHECKING:
     from detectors.rules import Rules
@@ -214,27 +215,6 @@ class StateSettings(msgspec.Struct, frozen=True, kw_only=True):
             description="time between two snapshots of a partition: what is read again after a crash, seconds",
         ),
     ] = 10.0
-
-
-class WebSettings(msgspec.Struct, frozen=True, kw_only=True):
-    """The status page, /metrics and the health checks of a worker."""
-
-    host: Annotated[
-        str,
-        Meta(min_length=1, max_length=255, description="address to listen on; 0.0.0.0 to be seen from other machines"),
-    ] = "127.0.0.1"
-    port: Annotated[int, Meta(ge=0, le=65_535, description="port to listen on; 0 takes a free one")] = 8600
-    public_url: (
-        Annotated[
-            str,
-            Meta(
-                max_length=500,
-                pattern=r"^https?://[^\s?#]+[^\s?#/]$",
-                description="address of the page as people reach it, behind your proxy; links in alerts lead there",
-            ),
-        ]
-        | None
-    ) = None
 
 
 class MetricsSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -768,6 +748,11 @@ def _check_together(settings: Settings, written: Mapping[str, _Written]) -> None
         given, missing = ("cert_file", "key_file") if kafka.cert_file else ("key_file", "cert_file")
         raise SettingsError(f"setting {said(given)} needs its partner", hint=f"Give {how(missing)}, too.")
     _with_zones(settings.surge, settings.catalogued)
+    if settings.web.tokens_file is not None:
+        try:
+            read_tokens(settings.web.tokens_file)
+        except Fault as fault:
+            raise SettingsError(fault.fact, fault.detail, fault.hint) from None
     if settings.series.limit < settings.topics.partitions:
         raise SettingsError(
             f"series.limit={settings.series.limit} is less than topics.partitions={settings.topics.partitions}",

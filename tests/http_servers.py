@@ -14,20 +14,26 @@ import msgspec
 from prometheus_client import CollectorRegistry
 
 from detectors.alert import Severity
+from detectors.command import Command
+from streams.fields import Secret
 from streams.health import Health
 from streams.http_ingest.problem import Refused
 from streams.http_ingest.server import HttpIngest
 from streams.metrics import Metrics
 from streams.settings import HttpIngestSettings, Settings
+from streams.web.access import Access
 from streams.web.incidents import IncidentView
 from streams.web.server import make_app, serve
-from tests.made_alerts import NOON, outage, resolved
+from streams.web_settings import WebSettings
+from tests.made_alerts import NOON, answer, course, outage, resolved
 
 T = TypeVar("T")
 
 TOKEN = "0123456789abcdef0123"
 OTHER_TOKEN = "fedcba9876543210fedc"
 SOURCE, OTHER_SOURCE = "Call centre", "outage-site"
+PERSONS_TOKEN = "a9c1d2e4b5a69788796a5b4f"
+INCIDENT = "f65d2ce31003f158"
 
 
 class Kept:
@@ -83,13 +89,30 @@ async def ingest(folder: Path, **changes: object) -> AsyncIterator[Ingest]:
 
 @contextlib.asynccontextmanager
 async def status() -> AsyncIterator[str]:
-    """The status page's server on a free port, with an incident that is open and one that is over; gives its URL."""
+    """The status page's server on a free port, with incidents that are open and one that is over; gives its URL.
+
+    Whoever has PERSONS_TOKEN may say something of them, and is answered.
+    """
     view, health = IncidentView(), Health()
     health.assigned(True)
     health.recovered(True)
     view.apply(outage("1", severity=Severity.CRITICAL))
     view.apply(resolved("2"))
-    app = make_app(view=view, registry=Metrics(CollectorRegistry()).registry, health=health, now=lambda: NOON + 4.0)
+    view.apply(outage(INCIDENT, course=course([9, 10, 400])))
+
+    async def send(command: Command) -> None:
+        before = view.get(command.incident)
+        assert before is not None
+        view.apply(answer(before, command))
+
+    app = make_app(
+        view=view,
+        registry=Metrics(CollectorRegistry()).registry,
+        health=health,
+        now=lambda: NOON + 4.0,
+        access=Access(WebSettings(), {Secret(PERSONS_TOKEN): "maria"}),
+        send=send,
+    )
     served = await serve(app, "127.0.0.1", 0)
     try:
         yield served.url

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from detectors.alert import Alert, Course, Kind, Severity, State
+from msgspec.structs import replace
+
+from detectors.alert import Acknowledged, Alert, Course, Kind, Muted, Resolution, Severity, State
+from detectors.command import Action, Command
 
 NOON = 1_666_699_200.0
 """2022-10-25T12:00:00Z in seconds since 1970: the data's clock in these tests."""
@@ -58,6 +61,21 @@ def silence(id: str = "silence-1", **changed: object) -> Alert:
 def resolved(id: str = "incident-1", **changed: object) -> Alert:
     """The same outage, over at noon."""
     return outage(id, **{"sequence": 9, "state": State.RESOLVED, "resolved_at": "2022-10-25T12:00:00Z", **changed})
+
+
+def answer(before: Alert, command: Command) -> Alert:
+    """What the judge says of an incident when it heeds a command."""
+    changed: dict[str, object] = {"sequence": before.sequence + 1, "state": State.UPDATE, "word": command.word}
+    match command.action:
+        case Action.ACK:
+            changed["acknowledged"] = Acknowledged(by=command.by, reason=command.reason, at=before.updated_at)
+        case Action.MUTE:
+            changed["muted"] = Muted(by=command.by, reason=command.reason, since=before.updated_at)
+        case Action.UNMUTE:
+            changed["muted"] = None
+        case _:
+            changed |= {"state": State.RESOLVED, "resolved_at": before.updated_at, "resolution": Resolution.BY_HAND}
+    return replace(before, **changed)
 
 
 def course(observed: list[int]) -> Course:

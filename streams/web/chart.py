@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from markupsafe import Markup
@@ -15,7 +15,7 @@ _WIDTH = 600.0
 _HEIGHT = 120.0
 _MARGIN = 4.0
 # More buckets than this are narrower than a pixel on a phone.
-_MAX_BUCKETS = 240
+_MAX_BUCKETS = 480
 # A bank of NaN, an infinity or a number beyond this would make coordinates that no browser draws.
 _LARGEST = 1e12
 
@@ -42,11 +42,12 @@ def top(course: Course) -> int:
     return max(1, math.ceil(max(values, default=0.0)))
 
 
-def sparkline(course: Course, *, label: str, onset: float | None = None) -> Markup:
+def drawing(course: Course, *, label: str, marks: Mapping[str, float] = {}, grid: int = 0) -> Markup:
     """The counts of `course` as a line over its expected band.
 
     label: what the picture shows, in words, for those who do not see it; escaped here.
-    onset: where the trouble began, in buckets from the first one shown; None where it is not in the picture.
+    marks: what happened when, by the class of its line: in buckets from the first one shown, those outside left out.
+    grid: into so many equal parts lines divide the width.
     """
     observed, expected, low, high = (_tail(v) for v in (course.observed, course.expected, course.low, course.high))
     buckets = shown_buckets(course)
@@ -59,11 +60,11 @@ def sparkline(course: Course, *, label: str, onset: float | None = None) -> Mark
             _WIDTH, _HEIGHT
         ),
         Markup("<title>{}</title>").format(label),
+        *(_upright("grid", _WIDTH * line / grid) for line in range(1, grid)),
         Markup('<polygon class="band" points="{}"/>').format(" ".join(band)),
         Markup('<polyline class="expected" points="{}"/>').format(_points(scale, expected)),
+        *(_upright(cls, scale.x(bucket)) for cls, bucket in marks.items() if 0 <= bucket <= buckets - 1),
     ]
-    if onset is not None:
-        parts.append(Markup('<line class="onset" x1="{0:.1f}" x2="{0:.1f}" y1="0" y2="120"/>').format(scale.x(onset)))
     for first, run in _runs(observed):
         line = " ".join(scale.point(first + i, v) for i, v in enumerate(run))
         parts.append(Markup('<polygon class="excess" points="{}"/>').format(_excess(scale, first, run, high)))
@@ -87,6 +88,10 @@ def bar(share: float) -> Markup:
         '<svg class="bar" viewBox="0 0 100 6" preserveAspectRatio="none" aria-hidden="true">'
         '<rect class="rail" width="100" height="6"/><rect class="fill" width="{:.1f}" height="6"/></svg>'
     ).format(width)
+
+
+def _upright(cls: str, x: float) -> Markup:
+    return Markup('<line class="{0}" x1="{1:.1f}" x2="{1:.1f}" y1="0" y2="{2:.0f}"/>').format(cls, x, _HEIGHT)
 
 
 def _tail(values: Sequence[float]) -> list[float]:

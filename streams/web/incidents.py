@@ -1,23 +1,37 @@
-"""What the alerts topic says of incidents: those open now, worst first, and the last resolved ones."""
+"""What the alerts topic says of incidents: those open now, worst first, those that are over, and their trails.
+
+Memory is bounded whatever the topic holds. A record counts with its length as JSON, without its course, which is in its
+trail: `OPEN_BYTES` of open ones, `PAST_BYTES` of those that are over. Beside them are `TRAILS_KEPT` trails, of 15 KB at
+most where nobody said anything. That is some 100 MB at the very worst, and a few on a usual day.
+"""
 
 from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 import msgspec
 
-from detectors.alert import FEED, Alert, Severity, State, place, words
+from detectors.alert import FEED, Alert, Severity, State, encode, place, words
+from streams.web.trail import Trail, followed
 
 OPEN_SHOWN = 1_000
-RECENT_KEPT = 200
+RECENT_SHOWN = 200
+#: Incidents that are over, for the history.
+PAST_KEPT = 2_000
+OPEN_BYTES = 24_000_000
+PAST_BYTES = 12_000_000
+TRAILS_KEPT = 1_500
+#: Commands of which is known that they were answered.
+ANSWERS_KEPT = 1_000
 
 # Bounds on memory, far beyond what anybody reads. A replay repeats no more than one snapshot interval of alerts, so
 # ids need not be remembered for longer than this.
 _OPEN_KEPT = 10_000
 _IDS_KEPT = 20_000
 
+_NO_BADNESS = (False, 0, 0.0, 0.0)
 _RANK = {severity: rank for rank, severity in enumerate(Severity)}
 
 
@@ -54,9 +68,15 @@ class IncidentView:
     def __init__(self) -> None:
         self.version = 0
         self._open: dict[str, Alert] = {}
-        self._recent: dict[str, Alert] = {}  # resolved, in the order of their arrival
+        self._past: dict[str, Alert] = {}  # resolved, in the order of their arrival
+        self._open_bytes = 0
+        self._past_bytes = 0
+        self._trails: dict[str, Trail] = {}  # the longest without news first
+        self._answered: dict[str, str] = {}
+        self._listeners: list[Callable[[Alert], None]] = []
         self._sequences: dict[str, int] = {}  # the last of each id, the longest unchanged first
         self._sorted: tuple[int, tuple[Alert, ...]] = (0, ())
+        self._sorted_past: tuple[int, tuple[Alert, ...]] = (0, ())
 
     def apply(self, alert: Alert) -> bool:
         """Take in one alert; False where it says nothing new (the same or an older sequence of its incident)."""
@@ -64,15 +84,26 @@ class IncidentView:
             return False
         self._sequences.pop(alert.id, None)  # it goes to the end
         self._sequences[alert.id] = alert.sequence
-        self._open.pop(alert.id, None)
-        self._recent.pop(alert.id, None)
+        self._trails[alert.id] = followed(self._trails.pop(alert.id, Trail()), self._forget(alert.id), alert)
+        if alert.word is not None:
+            self._answered[alert.word.id] = alert.id
+        kept = msgspec.structs.replace(alert, course=None)
         if alert.state is State.RESOLVED:
-            self._recent[alert.id] = alert
+            self._past[alert.id] = kept
+            self._past_bytes += _size(kept)
         else:
-            self._open[alert.id] = alert
+            self._open[alert.id] = kept
+            self._open_bytes += _size(kept)
         self._bound()
         self.version += 1
+        if alert.word is not None:
+            for heard in self._listeners:
+                heard(alert)
         return True
+
+    def listen(self, heard: Callable[[Alert], None]) -> None:
+        """Have every record that answers a command told to `heard` from now on."""
+        self._listeners.append(heard)
 
     @property
     def open_count(self) -> int:
@@ -81,7 +112,7 @@ class IncidentView:
 
     @property
     def open(self) -> tuple[Alert, ...]:
-        """The open incidents, worst first, at most `OPEN_SHOWN`."""
+        """The open incidents, worst first, at most `OPEN_SHOWN`. Their courses are in their trails."""
         version, alerts = self._sorted
         if version != self.version:
             # The id last: the same incidents are always shown in the same order.
@@ -91,10 +122,40 @@ class IncidentView:
         return alerts
 
     @property
+    def past(self) -> tuple[Alert, ...]:
+        """The resolved incidents, the last resolved first, at most `PAST_KEPT`."""
+        version, alerts = self._sorted_past
+        if version != self.version:
+            last_arrived_first = list(self._past.values())[::-1]
+            alerts = tuple(sorted(last_arrived_first, key=lambda a: a.resolved_at or "", reverse=True))
+            self._sorted_past = (self.version, alerts)
+        return alerts
+
+    @property
     def recent(self) -> tuple[Alert, ...]:
-        """The resolved incidents, the last resolved first, at most `RECENT_KEPT`."""
-        last_arrived_first = list(self._recent.values())[::-1]
-        return tuple(sorted(last_arrived_first, key=lambda a: a.resolved_at or "", reverse=True))
+        """The first of `past`, at most `RECENT_SHOWN`."""
+        return self.past[:RECENT_SHOWN]
+
+    def get(self, id: str) -> Alert | None:
+        """The last record of an incident, open or over."""
+        return self._open.get(id) or self._past.get(id)
+
+    def trail(self, id: str) -> Trail:
+        """What passed by of an incident; an empty one where that is forgotten."""
+        return self._trails.get(id, Trail())
+
+    def parts(self, id: str) -> tuple[Alert, ...]:
+        """The incidents that an incident explains: the open ones, worst first, then those that are over."""
+        return tuple(alert for alert in self.all() if alert.parent == id)
+
+    def all(self) -> Iterator[Alert]:
+        """The shown open incidents, worst first, then those that are over, the last resolved first."""
+        yield from self.open
+        yield from self.past
+
+    def answered(self, command: str) -> str | None:
+        """The incident whose record answered a command, of the last `ANSWERS_KEPT` that were answered."""
+        return self._answered.get(command)
 
     def groups(self) -> list[Group]:
         """The open incidents by what is in trouble, the worst first; those that another explains are with that."""
@@ -117,16 +178,43 @@ class IncidentView:
             for alerts in roots.values()
         ]
 
+    def _forget(self, id: str) -> Alert | None:
+        """Take the record of an incident out; its trail stays."""
+        alert = self._open.pop(id, None)
+        if alert is not None:
+            self._open_bytes -= _size(alert)
+            return alert
+        alert = self._past.pop(id, None)
+        if alert is not None:
+            self._past_bytes -= _size(alert)
+        return alert
+
     def _bound(self) -> None:
-        if len(self._open) > _OPEN_KEPT:
+        if len(self._open) > _OPEN_KEPT or self._open_bytes > OPEN_BYTES:
             # A tenth at a time: to look for the one mildest would cost as much for every alert of a flood.
-            surplus = len(self._open) - _OPEN_KEPT * 9 // 10
-            for mildest in heapq.nsmallest(surplus, self._open.values(), key=badness):
-                del self._open[mildest.id]
-        if len(self._recent) > RECENT_KEPT:
-            del self._recent[next(iter(self._recent))]
-        if len(self._sequences) > _IDS_KEPT:
-            del self._sequences[next(iter(self._sequences))]
+            for mildest in heapq.nsmallest(_tenth(self._open), self._open.values(), key=badness):
+                self._forget(mildest.id)
+        while len(self._past) > PAST_KEPT or self._past_bytes > PAST_BYTES:
+            self._forget(next(iter(self._past)))
+        if len(self._trails) > TRAILS_KEPT:
+            for id in heapq.nsmallest(_tenth(self._trails), self._trails, key=self._worth):
+                del self._trails[id]
+        for kept, most in ((self._sequences, _IDS_KEPT), (self._answered, ANSWERS_KEPT)):
+            if len(kept) > most:
+                del kept[next(iter(kept))]
+
+    def _worth(self, id: str) -> tuple[bool, tuple[bool, int, float, float]]:
+        """Sorts trails: those of incidents that are over go first, of the others the mildest."""
+        alert = self._open.get(id)
+        return (False, _NO_BADNESS) if alert is None else (True, badness(alert))
+
+
+def _size(alert: Alert) -> int:
+    return len(encode(alert))
+
+
+def _tenth(kept: Mapping[str, object]) -> int:
+    return max(len(kept) // 10, 1)
 
 
 def _root(alert: Alert, shown: Mapping[str, Alert]) -> Alert:

@@ -8,16 +8,23 @@ import pytest
 from playwright.async_api import Browser
 from prometheus_client import CollectorRegistry
 
+from detectors.command import Command
+from streams.fields import Secret
 from streams.health import Health
 from streams.metrics import Metrics
+from streams.web.access import Access
 from streams.web.incidents import IncidentView
 from streams.web.server import Served, make_app, serve
+from streams.web_settings import WebSettings
 from tests.browser.chromium import executable, launched
-from tests.made_alerts import NOON
+from tests.made_alerts import NOON, answer
+
+#: Logs maria in.
+TOKEN = "3f9c1d2e4b5a69788796a5b4"
 
 
 class Site:
-    """A status page that runs, and what it reads from."""
+    """A status page that runs, what it reads from, and what was said on it."""
 
     def __init__(self) -> None:
         self.view = IncidentView()
@@ -27,6 +34,7 @@ class Site:
         self.health.assigned(True)
         self.health.recovered(True)
         self.served: Served | None = None
+        self.said: list[Command] = []
 
     @property
     def url(self) -> str:
@@ -34,8 +42,22 @@ class Site:
         return self.served.url
 
     async def start(self, port: int = 0) -> None:
-        app = make_app(view=self.view, registry=self.metrics.registry, health=self.health, now=lambda: NOON + 4)
+        app = make_app(
+            view=self.view,
+            registry=self.metrics.registry,
+            health=self.health,
+            now=lambda: NOON + 4,
+            access=Access(WebSettings(), {Secret(TOKEN): "maria"}),
+            send=self.heed,
+        )
         self.served = await serve(app, "127.0.0.1", port)
+
+    async def heed(self, command: Command) -> None:
+        """What a worker does with a command: the incident's next record answers it."""
+        self.said.append(command)
+        before = self.view.get(command.incident)
+        assert before is not None
+        self.view.apply(answer(before, command))
 
     async def stop(self) -> None:
         if self.served:

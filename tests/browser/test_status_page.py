@@ -41,7 +41,7 @@ async def test_incident_appears_and_goes_without_a_reload(page, site, complaints
 
     await expect(page.get_by_role("heading", level=1)).to_have_text("1 service in trouble")
     await expect(page.get_by_role("heading", name="WhatsApp")).to_be_visible()
-    await expect(page.get_by_role("img", name="WhatsApp: reports per minute")).to_be_visible()
+    await expect(page.get_by_role("img", name="WhatsApp in it: reports per minute")).to_be_visible()
     await expect(page).to_have_title("1 service in trouble · Groundswell")
     await expect(page.get_by_role("status")).to_have_text("1 service in trouble")
 
@@ -157,7 +157,7 @@ async def test_times_tell_the_readers_own_in_their_title(browser, site):
 
 
 async def test_one_browser_too_many_still_follows(page, site, monkeypatch):
-    monkeypatch.setattr("streams.web.server.MAX_STREAMS", 0)
+    monkeypatch.setattr("streams.web.live.MAX_STREAMS", 0)
 
     await page.goto(site.url)
 

@@ -107,7 +107,12 @@ def test_settings_stand_at_the_begin_and_the_command_line_at_the_end():
     arrows = {module_of(path): {name for _, name in imports(path)} for path in STREAMS}
 
     begin = {"streams.fault", "streams.fields"}
-    readers = {"streams.catalogue_file", "streams.notify.destinations", "streams.notify.settings"}
+    readers = {
+        "streams.catalogue_file",
+        "streams.notify.destinations",
+        "streams.notify.settings",
+        "streams.web_settings",
+    }
     described = {"streams.notify.destinations", "streams.notify.addresses"}
     for reader in readers | described:
         assert {name for name in arrows[reader] if name in arrows} <= begin | described

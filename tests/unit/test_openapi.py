@@ -11,7 +11,7 @@ import schemathesis
 import yaml
 
 from streams.openapi import regenerate
-from tests.http_servers import OTHER_SOURCE, OTHER_TOKEN, in_thread, ingest, status
+from tests.http_servers import OTHER_SOURCE, OTHER_TOKEN, PERSONS_TOKEN, in_thread, ingest, status
 
 OPENAPI = Path(__file__).parents[2] / "docs" / "openapi.yaml"
 CONFIG = {"generation": {"deterministic": True, "max-examples": 60, "database": "none"}}
@@ -77,4 +77,4 @@ def test_listener_for_reports_does_as_the_file_says(case, listener):
 
 @page_api.parametrize()
 def test_server_of_the_status_page_does_as_the_file_says(case, page):
-    case.call_and_validate(base_url=page)
+    case.call_and_validate(base_url=page, headers={"Authorization": f"Bearer {PERSONS_TOKEN}"})

@@ -216,7 +216,10 @@ def test_file_that_is_not_there_or_not_utf8_is_refused():
         ("[kakfa]\ngroup = 'g'", "Did you mean kafka?"),
         ("[source.calls]\nbucket_second = 60", "Did you mean source.calls.bucket_seconds?"),
         ("[[detectors]]\nservice = 'a'", "Did you mean services?"),
-        ("[web]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1", "There are: web.host, web.port."),
+        (
+            "[web]\nqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1",
+            "There are: web.host, web.port, web.public_url, web.tokens_file, web.user_header, web.trusted_proxies.",
+        ),
     ],
 )
 def test_unknown_setting_is_refused_with_the_nearest_right_one(file, hint):

@@ -1,9 +1,11 @@
+import tracemalloc
+
 import pytest
 
-from detectors.alert import Kind, Severity, State
+from detectors.alert import Kind, Severity, State, Word, encode
 from streams.web import incidents
 from streams.web.incidents import IncidentView
-from tests.made_alerts import outage, resolved, silence
+from tests.made_alerts import course, outage, resolved, silence
 
 
 def view_of(*alerts) -> IncidentView:
@@ -170,3 +172,59 @@ def test_memory_of_ids_is_bounded(monkeypatch: pytest.MonkeyPatch):
     view = view_of(*(resolved(f"{i}") for i in range(100)))
 
     assert len(view._sequences) == 10
+
+
+def test_flood_of_long_records_and_courses_stays_within_bounds(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(incidents, "OPEN_BYTES", 1_000_000)
+    monkeypatch.setattr(incidents, "PAST_BYTES", 500_000)
+    monkeypatch.setattr(incidents, "TRAILS_KEPT", 50)
+    view = IncidentView()
+    tracemalloc.start()
+
+    for i in range(1_000):
+        view.apply(outage(f"{i}", summary=f"{i}" * 4_000, ratio=float(i), course=course([i] * 480)))
+        view.apply(resolved(f"over {i}", summary=f"{i}" * 4_000, course=course([i] * 480)))
+    taken, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+
+    # All of it would be 20 MB of text and 30 MB of counts.
+    assert taken < 5_000_000
+    assert view.open[0].id == "999"
+    assert view.past[0].id == "over 999"
+
+
+def test_trails_of_what_is_over_go_before_those_of_what_is_open(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(incidents, "TRAILS_KEPT", 10)
+    view = view_of(outage("open", ratio=1.5), *(resolved(f"{i}") for i in range(100)))
+
+    assert view.trail("open").steps
+    assert not view.trail("0").steps
+
+
+def test_what_went_over_goes_from_the_open_bytes_to_those_of_the_past():
+    view = view_of(outage("1"), resolved("1"), outage("1", sequence=10, episode=2), resolved("1", sequence=11))
+
+    assert view._open_bytes == 0
+    assert view._past_bytes == len(encode(resolved("1", sequence=11)))
+
+
+def test_last_records_are_found_by_id_and_their_parts_with_them():
+    view = view_of(outage("wide"), outage("1", parent="wide"), resolved("2", parent="wide"), outage("3"))
+
+    assert view.get("2") == resolved("2", parent="wide")
+    assert view.get("nope") is None
+    assert [alert.id for alert in view.parts("wide")] == ["1", "2"]
+
+
+def test_answered_commands_are_known_by_their_id_and_told_to_who_listens(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(incidents, "ANSWERS_KEPT", 2)
+    view, heard = IncidentView(), []
+    view.listen(lambda alert: heard.append(alert.id))
+
+    view.apply(outage("quiet"))
+    for i in range(3):
+        word = Word(id=f"c{i}", action="ack", by="maria", reason="", at="2022-10-25T12:00:00Z")
+        view.apply(outage(f"{i}", word=word))
+
+    assert [view.answered(f"c{i}") for i in range(3)] == [None, "1", "2"]
+    assert heard == ["0", "1", "2"]

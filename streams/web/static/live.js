@@ -1,5 +1,5 @@
-// Keeps the page true without a reload: the server tells when the state has a new version and up to when data is known;
-// the page then fetches the new state. Everything shown was rendered and escaped by the server.
+// Keeps a page true without a reload: the server tells when the state has a new version and up to when data is known;
+// the page then fetches what changed of it. Everything shown was rendered, escaped and translated by the server.
 "use strict";
 
 (() => {
@@ -10,6 +10,9 @@
   const clock = document.getElementById("clock");
   const link = document.getElementById("link");
   const lost = document.getElementById("lost");
+  const texts = document.body.dataset;
+  const language = document.documentElement.lang;
+  const [second, minute, hour, day, year] = texts.units.split(" ");
   let dataUntil = Number(state.dataset.until);
   let version = state.dataset.version;
   let trueAt = Date.now();
@@ -17,16 +20,21 @@
   let stream = null;
   let watchdog = 0;
 
-  // The same as age() in page.py.
+  // This page without what surrounds the state.
+  const source = new URL(location.href);
+  source.searchParams.set("part", "state");
+  source.hash = "";
+
+  // The same as Texts.age() in texts.py.
   const age = (seconds) => {
     const whole = Math.max(Math.floor(seconds), 0);
     const two = (n, big, m, small) => (m ? `${n} ${big} ${m} ${small}` : `${n} ${big}`);
-    if (whole < 60) return `${whole} s`;
-    if (whole < 3600) return `${Math.floor(whole / 60)} min`;
-    if (whole < 86400) return two(Math.floor(whole / 3600), "h", Math.floor((whole % 3600) / 60), "min");
+    if (whole < 60) return `${whole} ${second}`;
+    if (whole < 3600) return `${Math.floor(whole / 60)} ${minute}`;
+    if (whole < 86400) return two(Math.floor(whole / 3600), hour, Math.floor((whole % 3600) / 60), minute);
     const days = Math.floor(whole / 86400);
-    if (days < 365) return two(days, "d", Math.floor((whole % 86400) / 3600), "h");
-    return two(Math.floor(days / 365), "y", days % 365, "d");
+    if (days < 365) return two(days, day, Math.floor((whole % 86400) / 3600), hour);
+    return two(Math.floor(days / 365), year, days % 365, day);
   };
 
   const utc = (seconds) => {
@@ -35,12 +43,12 @@
     const time = document.createElement("time");
     time.dateTime = text;
     time.title = local(time);
-    const day = new Date(seconds * 1000).toLocaleDateString("en-GB", { timeZone: "UTC", day: "numeric", month: "short", year: "numeric" });
-    time.textContent = behind > 43200 ? `${day}, ${text.slice(11, 19)}` : text.slice(11, 19);
+    const date = new Date(seconds * 1000).toLocaleDateString(language === "en" ? "en-GB" : language, { timeZone: "UTC", day: "numeric", month: "short", year: "numeric" });
+    time.textContent = behind > 43200 ? `${date}, ${text.slice(11, 19)}` : text.slice(11, 19);
     return time;
   };
 
-  const local = (time) => `${new Date(time.dateTime).toLocaleString()} your time`;
+  const local = (time) => texts.yours.replace("{time}", new Date(time.dateTime).toLocaleString());
 
   const titles = () => {
     for (const time of document.querySelectorAll("time")) time.title = local(time);
@@ -51,16 +59,16 @@
     for (const span of document.querySelectorAll("[data-since]")) {
       span.textContent = age(dataUntil - Number(span.dataset.since));
     }
-    clock.replaceChildren("Data until ", utc(dataUntil));
+    clock.replaceChildren(`${texts.untilText} `, utc(dataUntil));
     const behind = Date.now() / 1000 - dataUntil;
-    if (behind > 300) clock.append(` · ${age(behind)} ago`);
+    if (behind > 300) clock.append(` · ${texts.ago.replace("{age}", age(behind))}`);
   };
 
   const show = (connected) => {
     link.hidden = !connected;
     lost.hidden = connected;
     document.body.classList.toggle("lost", !connected);
-    link.textContent = "Connected";
+    link.textContent = texts.connected;
     if (!connected) document.getElementById("lost-since").replaceChildren(utc(trueAt / 1000));
   };
 
@@ -71,16 +79,66 @@
     document.title = `${text} · Groundswell`;
   };
 
+  // Makes `old` look like `fresh` and leaves alone what is the same: what has the focus, is open or being filled in.
+  const morph = (old, fresh) => {
+    if (old.isEqualNode(fresh)) return;
+    if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName || old.id !== fresh.id) {
+      old.replaceWith(fresh);
+      return;
+    }
+    if (old.nodeType !== Node.ELEMENT_NODE) {
+      old.data = fresh.data;
+      return;
+    }
+    for (const { name } of [...old.attributes]) if (!fresh.hasAttribute(name)) old.removeAttribute(name);
+    for (const { name, value } of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+    children(old, fresh);
+  };
+
+  // What has an id stays the same element wherever it goes; all else is told apart by its place.
+  const children = (old, fresh) => {
+    const stays = new Set([...fresh.children].map((child) => child.id));
+    for (const child of [...old.children]) if (child.id && !stays.has(child.id)) child.remove();
+    let place = old.firstChild;
+    for (const wanted of [...fresh.childNodes]) {
+      const known = wanted.id ? [...old.children].find((child) => child.id === wanted.id) : null;
+      if (known && known !== place) {
+        old.insertBefore(known, place);
+        morph(known, wanted);
+      } else if (!known && (!place || place.id || wanted.id)) {
+        old.insertBefore(wanted, place);
+      } else {
+        const next = place.nextSibling;
+        morph(place, wanted);
+        place = next;
+      }
+    }
+    while (place) {
+      const next = place.nextSibling;
+      place.remove();
+      place = next;
+    }
+  };
+
+  const replace = (html) => {
+    const focused = document.activeElement;
+    const fresh = state.cloneNode(false);
+    fresh.innerHTML = html;
+    children(state, fresh);
+    if (focused && focused.isConnected && focused !== document.activeElement) focused.focus({ preventScroll: true });
+  };
+
   const refresh = async () => {
     if (fetching) return false;
     fetching = true;
     try {
-      const answer = await fetch("/state", { cache: "no-cache", signal: AbortSignal.timeout(SILENT_MS) });
-      if (!answer.ok) return false;
+      const answer = await fetch(source, { cache: "no-cache", signal: AbortSignal.timeout(SILENT_MS) });
+      const told = answer.headers.get("State-Version");
+      if (!told) return false; // not our answer
       const html = await answer.text();
-      version = answer.headers.get("ETag").replace(/^W\/|"/g, "");
+      version = told;
       dataUntil = Number(answer.headers.get("Data-Until")) || dataUntil;
-      state.innerHTML = html;
+      replace(html);
       trueAt = Date.now();
       titles();
       ages();
@@ -96,7 +154,7 @@
   const poll = async () => {
     if (!(await refresh())) return;
     show(true);
-    link.textContent = `Every ${REOPEN_MS / 1000} s`;
+    link.textContent = texts.polling;
   };
 
   const open = () => {
