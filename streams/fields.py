@@ -204,6 +204,10 @@ def _kind(kind: inspect.Type) -> tuple[str, str]:
                 return "a list of files", "a list of paths of files"
             case inspect.CustomType(cls=cls) if cls is Secret:
                 return "a text", "a text"
+            case inspect.VarTupleType():
+                return "a list", "JSON"
+            case inspect.DictType():
+                return "a table", "JSON"
             case _:
                 return "a list or table", "JSON"
     return "a value", ""
@@ -217,9 +221,13 @@ def _range(part: inspect.IntType | inspect.FloatType) -> str:
     return ", ".join(bound for bound in (low, high) if bound)
 
 
+#: What texts of a pattern are, in words, by how it begins; of Kafka's names it is what else is said.
+_LEGAL = {"^http": "http://... or https://..."}
+
+
 def _text_range(part: inspect.StrType) -> str:
     longest = f"at most {part.max_length} characters" if part.max_length else ""
-    legal = "letters, digits, '.', '_' and '-'" if part.pattern else ""
+    legal = _LEGAL.get((part.pattern or "")[:5], "letters, digits, '.', '_' and '-'") if part.pattern else ""
     return ", ".join(bound for bound in (legal, longest) if bound) or "a text"
 
 

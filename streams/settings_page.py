@@ -9,7 +9,9 @@ import msgspec
 
 from detectors.catalogue import Mute, Region, Service
 from detectors.river_models import MODELS, DetectorChoice
+from detectors.routing import Route
 from streams.fields import Field, fields_of, shown
+from streams.notify.destinations import KINDS
 from streams.settings import FIELDS, FILE_VARIANTS, FLAGS, SECTIONS
 
 _HEAD = """\
@@ -100,6 +102,45 @@ buckets.
 """
 
 
+_DESTINATIONS = """\
+## [destination.NAME]
+
+In the file alone: who is told of incidents, one table each. What arrives there: [notifications.md](notifications.md).
+Secrets stand in files, read at each delivery. `groundswell notify-test NAME` tries one out.
+
+```toml
+[destination.oncall]
+type = "pagerduty"
+routing_key_file = "/run/secrets/pagerduty"
+
+[destination.chat]
+type = "slack"
+url_file = "/run/secrets/slack"
+```
+"""
+
+_ROUTES = """\
+## [[routes]]
+
+In the file alone: which incidents go where. The first route that matches counts, unless it says `continue`; without any
+route each destination is told of what pages (error, critical). What a destination was told is told there to its end.
+
+```toml
+[[routes]]
+severity = ["critical"]
+to = ["oncall"]
+continue = true                       # ... and in the chat, too
+
+[[routes]]
+service = ["WhatsApp", "Insta*"]
+region = ["it", "it/*"]
+to = ["chat"]
+```
+
+Patterns are those of shells (`*`, `?`, `[ab]`), compared without case; `*` alone is also what spans all services or
+regions.
+"""
+
 _ENTRIES: dict[str, type[msgspec.Struct]] = {"service": Service, "region": Region, "mute": Mute}
 
 
@@ -121,6 +162,11 @@ def page() -> str:
         for name, flag in FLAGS.items():
             if name.startswith(f"{section}."):
                 parts.append(f"`{name}` is also the flag `{flag}` of every command that needs Kafka.\n")
+    parts.append(_DESTINATIONS)
+    for name, kind in KINDS.items():
+        parts.append(f'### type = "{name}"\n\n{_purpose(kind)}\n')
+        parts.append(_rows(fields_of(name, kind), with_variable=False))
+    parts.append(_ROUTES + "\n" + _rows(fields_of("routes", Route), with_variable=False))
     parts.append(_DETECTORS + _rows(fields_of("detectors", DetectorChoice), with_variable=False))
     parts.append(_RIVER + _models())
     return "\n".join(parts)
@@ -137,7 +183,9 @@ def _rows(fields: Iterable[Field], *, with_variable: bool) -> str:
     lines = [_row(head), _row(["---"] * len(head))]
     for field in fields:
         default = "required" if field.default is msgspec.NODEFAULT else shown(field.default)
-        cells = [f"`{field.name.rpartition('.')[2]}`", field.sentence, field.allowed or field.kind, f"`{default}`"]
+        # A variable gives lists and tables as JSON, the file as TOML.
+        allowed = field.kind if field.allowed == "JSON" and not with_variable else field.allowed or field.kind
+        cells = [f"`{field.name.rpartition('.')[2]}`", field.sentence, allowed, f"`{default}`"]
         lines.append(_row([*cells, f"`{field.variable}`"] if with_variable else cells))
     return "\n".join(lines) + "\n"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from email.headerregistry import Address
 from email.policy import SMTP
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import msgspec
@@ -119,7 +119,7 @@ class Email(_Table, frozen=True, kw_only=True, tag="email"):
     to: Annotated[tuple[str, ...], Meta(min_length=1, max_length=100, description="addresses it goes to")]
     port: Annotated[int, Meta(ge=1, le=65_535, description="its port: 587, or 465 with security tls")] = 587
     security: Annotated[
-        str, Meta(pattern="^(starttls|tls|none)$", description="starttls, tls (from the first byte) or none")
+        Literal["starttls", "tls", "none"], Meta(description="how to talk to it; tls: from the first byte on")
     ] = "starttls"
     username: Annotated[str, Meta(max_length=500, description="to log in")] | None = None
     password_file: Annotated[Path, Meta(description="file with the password")] | None = None
