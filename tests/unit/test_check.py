@@ -40,7 +40,7 @@ async def test_all_is_well_once_the_topics_are_there(broker, embedded):
 
     assert checked.problems == []
     assert checked.ok
-    assert len(checked.topics) == 10
+    assert len(checked.topics) == 12
     rights = checked.rights[topics.names(given.settings).reports]
     assert rights is None if embedded else {"read", "write"} <= set(rights or ())  # the embedded broker does not tell
 
