@@ -72,7 +72,7 @@ class App(faust.App):  # type: ignore[misc]
     """The stages, and the status page beside them."""
 
     def __init__(self, settings: Settings, *, topics_ready: bool = False) -> None:
-        """topics_ready: the topics are looked after already."""
+        """topics_ready: the topics are looked after already. Fault where a file of tokens cannot be used."""
         super().__init__(
             topics.app_id(settings),
             **faust_options(settings),
@@ -101,6 +101,9 @@ class App(faust.App):  # type: ignore[misc]
         self._served: Served | None = None
         self._journal = Journal(settings)
         self._speaker = Speaker(settings)
+        # Whoever needs no tokens, such as `groundswell send`, need not be able to read them.
+        people = settings.web.tokens_file
+        self._access = Access(settings.web, read_tokens(people) if people is not None else {})
         wanted = settings.http_ingest.tokens_file is not None
         self._http_ingest = HttpIngest(settings, self.metrics) if wanted else None
         self._revoked_at = monotonic()
@@ -187,13 +190,12 @@ class App(faust.App):  # type: ignore[misc]
         if self.settings.topics.create and not self._topics_ready:
             await topics.ensure(self.settings)
         web = self.settings.web
-        tokens = read_tokens(web.tokens_file) if web.tokens_file is not None else {}
         site = make_app(
             view=self.view,
             registry=self.metrics.registry,
             health=self.health,
             now=time,
-            access=Access(web, tokens),
+            access=self._access,
             send=self._speaker.send,
             catalogued=self.settings.catalogued.services,
         )
