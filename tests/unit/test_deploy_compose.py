@@ -14,7 +14,9 @@ import pytest
 import yaml
 
 from streams import cli, story
+from streams.http_ingest.tokens import Tokens
 from streams.settings import load
+from streams.web_settings import read_tokens
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 ROOT = DEPLOY.parent
@@ -110,7 +112,28 @@ def test_settings_load_with_the_variables_of_the_service(name):
     settings = load(DEPLOY / "groundswell.toml", env=service["environment"]).settings
 
     assert settings.kafka.address == "kafka:9092"
-    assert SERVICES["worker"]["ports"] == [f"127.0.0.1:{settings.web.port}:{settings.web.port}"]
+
+
+def test_page_and_http_ingest_can_be_reached_where_they_listen():
+    settings = load(DEPLOY / "groundswell.toml", env={}).settings
+    ports = (settings.web.port, settings.http_ingest.port)
+
+    assert SERVICES["worker"]["ports"] == [f"127.0.0.1:{port}:{port}" for port in ports]
+    assert settings.web.public_url == f"http://localhost:{settings.web.port}"
+
+
+def test_worker_has_tokens_that_it_takes_and_that_the_readme_tells():
+    settings = load(DEPLOY / "groundswell.toml", env={}).settings
+    assert "./tokens:/etc/groundswell/tokens:ro" in SERVICES["worker"]["volumes"]
+
+    [person] = read_tokens(settings.web.tokens_file)
+    grant = Tokens(settings.http_ingest.tokens_file).grant
+
+    assert {settings.web.tokens_file.parent, settings.http_ingest.tokens_file.parent} == {DEPLOY / "tokens"}
+    readme = (DEPLOY / "README.md").read_text()
+    assert f"`{person.reveal()}`" in readme
+    [sent] = re.findall(r"Authorization: Bearer ([^\"]+)", readme)
+    assert grant(sent) is not None
 
 
 def test_incidents_go_to_alertmanager_and_prometheus_scrapes_the_worker():
