@@ -197,6 +197,17 @@ async def test_huge_numbers_and_nesting_are_no_matter_where_nobody_reads_them(at
     assert (await post(at, data)).status == 202
 
 
+async def test_report_of_many_names_takes_no_longer_for_one_that_comes_twice(at):
+    """To look for each of them among all the others took a second a report, in which nobody else was served."""
+    names = ",".join(f'"{number:x}":1' for number in range(0x1000, 0x2B00))
+    began = time.process_time()
+
+    answer = await post(at, f'{{"service":"WhatsApp",{names},"last":1,"last":1}}\n'.encode() * 12, NDJSON)
+
+    assert answer.told == (400, "bad_reports", "0$.last")
+    assert time.process_time() - began < 3
+
+
 async def test_line_that_is_no_report_is_told_by_its_number(at):
     answer = await post(at, b'{"service":"a"}\n[{"service":"b"}]\n{"service":"c"', NDJSON)
 
