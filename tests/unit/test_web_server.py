@@ -492,6 +492,17 @@ async def test_state_is_asked_for_again_only_when_it_changed(client, worker):
     assert first.headers["Data-Until"] == "1666699200.0"
 
 
+async def test_stall_is_told_anew_every_quarter_of_a_minute_not_every_second(client, worker):
+    """Its reason counts the seconds: all browsers would load the page each second, of a worker that is in trouble."""
+    worker.health.lag("detect", 12, now=worker.now)
+    texts = []
+    for seconds in (61, 62, 75, 77):
+        worker.now = NOON + 4 + seconds
+        texts.append(re.findall(r"handled for (\d+) s", await (await client.get("/?part=state")).text()))
+
+    assert texts == [["61"], ["61"], ["61"], ["77"]]
+
+
 async def test_version_of_the_page_is_that_of_its_state(client):
     html = await (await client.get("/")).text()
     state = await client.get("/?part=state")
