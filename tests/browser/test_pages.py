@@ -372,7 +372,7 @@ async def test_italian_reader_gets_italian_and_may_switch(browser, site):
     page = await context.new_page()
     await page.goto(f"{site.url}/incidents/{ID}")
     await expect(page.get_by_text("Di chi è")).to_be_visible()
-    await expect(page.locator("#clock")).to_contain_text("Dati fino alle 25 ott 2022, 12:00:00")
+    await expect(page.locator("#clock")).to_contain_text("Ultimi dati: 25 ott 2022, 12:00:00 UTC")
 
     site.view.apply(whatsapp(99, observed=30_000))
     await expect(page.locator(".facts").first).to_contain_text("30.000 segnalazioni")

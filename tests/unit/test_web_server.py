@@ -117,7 +117,7 @@ async def test_calm_state_says_so_and_how_fresh_the_data_is(client):
     text = words(await read_page(client))
 
     assert "No service in trouble" in text
-    assert "Data until 25 Oct 2022, 12:00" in text
+    assert "Data until 25 Oct 2022, 12:00 UTC" in text
 
 
 async def test_service_in_trouble_is_told_with_all_that_is_known(client, worker):
