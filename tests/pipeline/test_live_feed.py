@@ -14,7 +14,7 @@ from tests.pipeline.harness import Scene
 async def test_feed_piped_into_send_brings_reports_as_they_come_and_the_worker_counts_each(stage: harness.Stage):
     scene = await stage.set_scene()
     began = datetime.now(UTC)
-    since = began - timedelta(minutes=30)
+    since = began - timedelta(hours=2)
 
     async with harness.workers(scene) as start:
         worker = start()
