@@ -127,10 +127,11 @@ def _keys(piece: bytes) -> set[str] | Rejected:
         names = _decode_names(piece.decode())
     except (ValueError, RecursionError) as error:
         return Rejected(Reason.NOT_JSON, "$", str(error))
-    keys = set(names)
-    if len(keys) < len(names):
-        twice = next(name for name in names if names.count(name) > 1)
-        return Rejected(Reason.INVALID, f"$.{shortened(twice)}", "this name comes twice; give it once")
+    keys: set[str] = set()
+    for name in names:
+        if name in keys:
+            return Rejected(Reason.INVALID, f"$.{shortened(name)}", "this name comes twice; give it once")
+        keys.add(name)
     return keys
 
 

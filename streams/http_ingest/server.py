@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import logging
 import math
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from time import monotonic, time
-from typing import Any, Protocol
+from typing import Protocol
 
 import msgspec
 import structlog
 from aiohttp import web
-from aiohttp.web_protocol import RequestHandler
 
 from streams.fault import Fault
 from streams.health import Verdict
@@ -23,13 +21,14 @@ from streams.http_ingest.delivery import Delivery
 from streams.http_ingest.problem import Refusal, Refused
 from streams.http_ingest.rate import Rates
 from streams.http_ingest.tokens import Grant, Tokens
+from streams.listener import Bounds, listen
 from streams.metrics import Metrics
 from streams.settings import Settings
 
 PATH = "/v1/reports"
 HEALTH = "/healthz"
-#: Connections at a time, those that say nothing among them; further ones are hung up on. They must not eat up the file
-#: descriptors that the worker talks to Kafka with.
+#: Connections at a time, those that say nothing among them. They must not eat up the file descriptors that the worker
+#: talks to Kafka with.
 MOST_CONNECTIONS = 256
 #: A connection may be idle, or take for the head of a request, so long, seconds.
 IDLE_SECONDS = 20.0
@@ -45,10 +44,6 @@ _HEADERS = {"Server": "groundswell", "X-Content-Type-Options": "nosniff", "Cache
 _CHALLENGE = 'Bearer realm="groundswell"'
 _encode = msgspec.json.Encoder().encode
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-#: What aiohttp says of requests: what anybody can send does not belong into the log.
-_quiet = logging.getLogger("aiohttp.http_ingest")
-_quiet.setLevel(logging.CRITICAL)
 
 log = structlog.get_logger(__name__)
 
@@ -105,28 +100,15 @@ class HttpIngest:
         runner = web.AppRunner(app, shutdown_timeout=self._rule.kafka_seconds)
         await runner.setup()
         self._runner = runner
-        assert runner.server is not None
-        server, loop = runner.server, asyncio.get_running_loop()
-
-        def connection() -> asyncio.Protocol:
-            if len(server.connections) >= MOST_CONNECTIONS:
-                return _HangUp()
-            return _Connection(
-                self._count,
-                server,
-                loop=loop,
-                access_log=_quiet,
-                logger=_quiet,
-                keepalive_timeout=IDLE_SECONDS,
-                lingering_time=LINGER_SECONDS,
-                max_line_size=HEAD_LINE_BYTES,
-                max_field_size=HEAD_LINE_BYTES,
-                max_headers=HEAD_LINES,
-                auto_decompress=False,  # body.py does it, and knows when to stop
-            )
-
+        bounds = Bounds(
+            connections=MOST_CONNECTIONS,
+            idle_seconds=IDLE_SECONDS,
+            linger_seconds=LINGER_SECONDS,
+            head_line_bytes=HEAD_LINE_BYTES,
+            head_lines=HEAD_LINES,
+        )
         try:
-            self._listener = await loop.create_server(connection, self._rule.host, self._rule.port)
+            self._listener = await listen(runner, self._rule.host, self._rule.port, bounds, self._no_http)
         except OSError as error:
             await self.close()
             raise Fault(
@@ -192,6 +174,13 @@ class HttpIngest:
         if refused is not None:
             self._metrics.http_refused.labels(refused.refusal.value).inc()
 
+    def _no_http(self, why: str) -> web.Response:
+        refused = Refused(Refusal.BAD_REQUEST, f"it is not HTTP: {why}", "Send HTTP/1.1, its head in short lines.")
+        answer = _refusal(refused)
+        self._count(answer.status, refused)
+        answer.headers.update(_HEADERS)
+        return answer
+
     async def _healthz(self, _request: web.Request) -> web.Response:
         return web.Response(body=_encode(Verdict(True, "alive")), content_type="application/json")
 
@@ -256,41 +245,6 @@ class HttpIngest:
             self._in_flight[grant.identity] -= 1
             if not self._in_flight[grant.identity]:
                 del self._in_flight[grant.identity]
-
-
-class _Connection(RequestHandler):
-    """A connection on which what is no HTTP is refused in our words, and not logged: anybody can send that."""
-
-    def __init__(self, counted: Callable[[int, Refused], None], *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._counted = counted
-
-    def handle_error(
-        self,
-        request: web.BaseRequest,
-        status: int = 500,
-        exc: BaseException | None = None,
-        message: str | None = None,
-    ) -> web.StreamResponse:
-        """As aiohttp's."""
-        if status != 400:
-            log.error("a request with reports failed", error=repr(exc))
-            return super().handle_error(request, status, exc, message)
-        # What follows the colon is what came, a token maybe.
-        why = (message or "").partition(":")[0].strip()
-        refused = Refused(Refusal.BAD_REQUEST, f"it is not HTTP: {why}", "Send HTTP/1.1, its head in short lines.")
-        self._counted(status, refused)
-        answer = _refusal(refused)
-        answer.headers.update(_HEADERS)
-        answer.force_close()
-        return answer
-
-
-class _HangUp(asyncio.Protocol):
-    """A connection too many."""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        transport.close()
 
 
 async def _secure(_request: web.Request, answer: web.StreamResponse) -> None:

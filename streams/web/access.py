@@ -154,8 +154,9 @@ def is_signed(request: web.Request, user: str, token: str) -> bool:
 
 
 def keep(response: web.StreamResponse, name: str, value: str, *, https: bool, seconds: int | None = None) -> None:
-    """Set a cookie that no script reads and no other site sends."""
-    response.set_cookie(name, value, max_age=seconds, path="/", httponly=True, secure=https, samesite="Strict")
+    """Set a cookie that no script reads and no form of another site sends."""
+    # Not Strict: who follows a link of a page in Slack would be logged in no more, and get a new form secret.
+    response.set_cookie(name, value, max_age=seconds, path="/", httponly=True, secure=https, samesite="Lax")
 
 
 def _digest(token: str) -> bytes:

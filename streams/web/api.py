@@ -190,6 +190,8 @@ class Api:
             return error(413, f"The body is longer than {requests.MOST_BYTES} bytes.", "Give a shorter reason.")
         except requests.TooSlow:
             return error(408, f"The body did not come within {requests.BODY_SECONDS:g} s.", "Send it at once.")
+        except requests.BrokenOff:
+            return error(400, "The body broke off.", "Send it again, whole.")
         except msgspec.ValidationError as wrong:
             text, _, path = str(wrong).partition(" - at `")
             return refusal(Refused(Problem.BAD_COMMAND, path.rstrip("`") or "$", text))

@@ -97,7 +97,7 @@ def content(view: IncidentView, asked: Wanted, situation: Situation, texts: Text
         "mood": "plain",
         "notice": notice(situation, clock, texts),
         "asked": {name: shortened(value, MOST_ASKED) for name, value in asked.asked.items()},
-        "bad": asked.bad,
+        "bad": [texts(name) for name in asked.bad],
         "severities": [(each.value, texts.word("severity", each.value)) for each in reversed(Severity)],
         "kinds": [(each.value, texts.word("kind", each.value)) for each in Kind],
         "found": len(found),

@@ -24,6 +24,9 @@ WATCH_SECONDS = 5.0
 HEARTBEAT_SECONDS = 5.0
 #: A browser that does not take an event for so long is dropped, seconds.
 WRITE_SECONDS = 10.0
+#: What is wrong with the worker is told anew so often, seconds. The reason counts the seconds: with each of them all
+#: browsers would load the page, of a worker that is in trouble.
+STALL_TOLD_SECONDS = 15.0
 #: Browsers that get live updates at a time; further ones poll.
 MAX_STREAMS = 200
 #: Bytes that may wait for one browser. An event has about 100: whoever is this far behind does not read.
@@ -53,6 +56,8 @@ class Live:
         self._health = health
         self._now = now
         self._freshness = Freshness()
+        self._alive = Verdict(True, "")
+        self._alive_told_at = 0.0
         # Versions of two runs never meet: a browser that stays through a restart loads the new state.
         self._run = secrets.token_hex(4)
         self._streams = 0
@@ -65,7 +70,13 @@ class Live:
         family = next(iter(self._registry.restricted_registry([_WATERMARK]).collect()), None)
         mark = family.samples[0].value if family else 0.0
         self._freshness = watch(self._freshness, mark, now=now)
-        return Situation(self._health.alive(now), self._health.ready(), self._freshness.flow(now), mark)
+        return Situation(self._told_alive(now), self._health.ready(), self._freshness.flow(now), mark)
+
+    def _told_alive(self, now: float) -> Verdict:
+        verdict = self._health.alive(now)
+        if verdict.ok != self._alive.ok or not 0 <= now - self._alive_told_at < STALL_TOLD_SECONDS:
+            self._alive, self._alive_told_at = verdict, now
+        return self._alive
 
     def version(self, situation: Situation) -> str:
         """Changes whenever a page has to look different, the data's clock aside, which live.js moves."""

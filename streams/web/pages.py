@@ -130,7 +130,7 @@ class Pages:
                 **incident_page.content(self._view, alert, situation, texts),
                 "told": texts(f"told.{outcome.value}") if outcome is not None else "",
                 "can_act": user is not None and alert.state is not State.RESOLVED,
-                "mutes": [(seconds, texts.age(seconds)) for seconds in incident_page.MUTE_SECONDS],
+                "mutes": incident_page.mute_spans(texts),
                 "longest": MAX_REASON,
             }
 

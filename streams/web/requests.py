@@ -22,8 +22,12 @@ class TooSlow(ValueError):
     """A body does not come."""
 
 
+class BrokenOff(ValueError):
+    """A body ends before its end, or is not what its head says."""
+
+
 async def body(request: web.Request) -> bytes:
-    """A request's body. Raises TooLarge, TooSlow."""
+    """A request's body, as it came. Raises TooLarge, TooSlow, BrokenOff."""
     if (request.content_length or 0) > MOST_BYTES:
         raise TooLarge
     read = bytearray()
@@ -35,6 +39,8 @@ async def body(request: web.Request) -> bytes:
                     raise TooLarge
     except TimeoutError:
         raise TooSlow from None
+    except (web.RequestPayloadError, ConnectionError):
+        raise BrokenOff from None
     return bytes(read)
 
 

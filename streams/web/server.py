@@ -14,6 +14,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encode
 
 from detectors.catalogue import Service
 from streams.health import Health, Verdict
+from streams.listener import Bounds, listen
 from streams.web import requests
 from streams.web.access import Access
 from streams.web.actions import Actions, Send
@@ -33,6 +34,9 @@ _SECURITY_HEADERS = {
     "Referrer-Policy": "same-origin",
     "Server": "groundswell",  # and not the versions of what we run on
 }
+#: A browser has a connection for the live updates, and one or two more. All together must not eat up the file
+#: descriptors that the worker talks to Kafka with. A proxy keeps connections for a minute and expects us to.
+BOUNDS = Bounds(connections=512, idle_seconds=75.0, linger_seconds=2.0, head_line_bytes=8190, head_lines=128)
 _STATIC = Path(__file__).parent / "static"
 _CONTENT_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _encode = msgspec.json.Encoder().encode
@@ -138,12 +142,17 @@ async def serve(app: web.Application, host: str, port: int) -> Served:
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
     await runner.setup()
     try:
-        await web.TCPSite(runner, host, port).start()
+        listener = await listen(runner, host, port, BOUNDS, _no_http)
     except OSError:
         await runner.cleanup()
         raise
-    bound = runner.addresses[0]
-    return Served(f"http://{_reachable(bound[0])}:{bound[1]}", runner.cleanup)
+
+    async def close() -> None:
+        listener.close()
+        await runner.cleanup()
+
+    bound = listener.sockets[0].getsockname()
+    return Served(f"http://{_reachable(bound[0])}:{bound[1]}", close)
 
 
 def _reachable(host: str) -> str:
@@ -175,11 +184,23 @@ def _errors(pages: Pages) -> Middleware:
             return web.Response(status=413, text="The form is too long.\n")
         except requests.TooSlow:
             return web.Response(status=408, text="The form did not come in time.\n")
+        except requests.BrokenOff:
+            return web.Response(status=400, text="The form broke off.\n")
 
     return answered
 
 
+def _no_http(why: str) -> web.Response:
+    answer = web.Response(status=400, text=f"It is not HTTP: {why}.\n")
+    _bear(answer)
+    return answer
+
+
 async def _secure(_request: web.Request, response: web.StreamResponse) -> None:
+    _bear(response)
+
+
+def _bear(response: web.StreamResponse) -> None:
     """The headers that every answer bears. Only a page that has forms may send any."""
     response.headers.update(_SECURITY_HEADERS)
     response.headers["Content-Security-Policy"] = f"{_POLICY}; {response.get(FORM_POLICY, NO_FORMS)}"

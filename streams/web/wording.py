@@ -13,7 +13,6 @@ import msgspec
 from markupsafe import Markup
 
 from detectors.alert import Alert, Kind
-from detectors.report import fold
 from streams.console import shortened
 from streams.web import chart
 from streams.web.texts import Texts
@@ -204,8 +203,3 @@ def moment_at(seconds: float, clock: Moment | None, texts: Texts) -> Moment:
     same_year = clock is not None and clock.iso[:4] == f"{time:%Y}"
     day = f"{time.day} {texts.month(time.month)}{'' if same_year else f' {time:%Y}'}"
     return Moment(f"{time:%H:%M}" if same_day else f"{day}, {time:%H:%M}", f"{time:%Y-%m-%dT%H:%M:%SZ}", seconds)
-
-
-def same_service(one: str | None, folded: str) -> bool:
-    """Whether a name is the service of this folded name."""
-    return one is not None and fold(one) == folded

@@ -184,6 +184,21 @@ async def test_muted_then_resolved_by_buttons(page, site):
     await expect(page.get_by_role("button", name="Resolve")).to_have_count(0)
 
 
+async def test_link_in_a_chat_leads_to_a_page_on_which_its_reader_may_act(page, site):
+    site.view.apply(outage())
+    await log_in(page, site.url)
+    chat = site.url.replace("127.0.0.1", "localhost")
+    html = f'<a href="{site.url}/incidents/incident-1">WhatsApp in it</a>'
+    await page.route(f"{chat}/chat", lambda route: route.fulfill(body=html, content_type="text/html"))
+    await page.goto(f"{chat}/chat")
+
+    await page.get_by_role("link", name="WhatsApp in it").click()
+    await page.get_by_role("button", name="Acknowledge").click()
+
+    await expect(page.get_by_text("Done: the incident shows it.")).to_be_visible()
+    assert [command.by for command in site.said] == ["maria"]
+
+
 async def test_another_site_cannot_say_anything_in_a_readers_name(page, site):
     site.view.apply(outage())
     await log_in(page, site.url)
@@ -357,7 +372,7 @@ async def test_italian_reader_gets_italian_and_may_switch(browser, site):
     page = await context.new_page()
     await page.goto(f"{site.url}/incidents/{ID}")
     await expect(page.get_by_text("Di chi è")).to_be_visible()
-    await expect(page.locator("#clock")).to_contain_text("Dati fino alle 25 ott 2022, 12:00:00")
+    await expect(page.locator("#clock")).to_contain_text("Ultimi dati: 25 ott 2022, 12:00:00 UTC")
 
     site.view.apply(whatsapp(99, observed=30_000))
     await expect(page.locator(".facts").first).to_contain_text("30.000 segnalazioni")

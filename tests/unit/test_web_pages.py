@@ -54,7 +54,7 @@ async def test_page_of_an_incident_says_what_where_since_when_how_sure_whose_and
     assert "critical open Acknowledged by maria WhatsApp in all of Italy" in text
     assert "What broke WhatsApp Where all of Italy" in text
     assert "Not affected: it/valle-d-aosta, it/molise" in text
-    assert "Since 11:25 35 min" in text
+    assert "Since 11:25 UTC 35 min" in text
     assert (
         "How sure 18 of 20 looked at show it it explains 97 % of all excess; a million times and more likelier" in text
     )
@@ -287,7 +287,7 @@ async def test_filter_that_makes_no_sense_filters_nothing_and_says_so(client, wo
 
     text = await text_of(client, "/history?severity=awful&from=soon&to=0000-99&kind=series&page=-3")
 
-    assert "Not understood, so it filters nothing: severity, from, to." in text
+    assert "Not understood, so it filters nothing: Severity, From (UTC), To (UTC)." in text
     assert "11 incidents" in text
 
 
@@ -341,7 +341,7 @@ async def test_italian_page_says_so_and_tells_numbers_and_records_as_they_are(cl
 
     assert '<html lang="it">' in html
     assert "35× il solito, 25.274 segnalazioni" in text
-    assert "Di chi è Sembra WhatsApp stesso, tutto Italy. Non è nostro: è WhatsApp." in text
+    assert "Di chi è Sembra WhatsApp stesso, tutta l'area Italy. Non è nostro: è WhatsApp." in text
     assert '<bdi lang="en">WhatsApp in all of Italy: 25,274 reports' in html
 
 

@@ -8,16 +8,20 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
+from msgspec.structs import replace
 from prometheus_client import CollectorRegistry
 
 from detectors.alert import Kind, Severity, State
 from detectors.alert import decode as decode_alert
 from detectors.catalogue import Service
+from streams.fields import Secret
 from streams.health import Health
 from streams.metrics import Metrics
-from streams.web import live
+from streams.web import live, server
+from streams.web.access import Access
 from streams.web.incidents import IncidentView
 from streams.web.server import make_app, serve
+from streams.web_settings import WebSettings
 from tests.made_alerts import NOON, course, outage, resolved, silence
 
 POLICY = (
@@ -113,7 +117,7 @@ async def test_calm_state_says_so_and_how_fresh_the_data_is(client):
     text = words(await read_page(client))
 
     assert "No service in trouble" in text
-    assert "Data until 25 Oct 2022, 12:00" in text
+    assert "Data until 25 Oct 2022, 12:00 UTC" in text
 
 
 async def test_service_in_trouble_is_told_with_all_that_is_known(client, worker):
@@ -488,6 +492,17 @@ async def test_state_is_asked_for_again_only_when_it_changed(client, worker):
     assert first.headers["Data-Until"] == "1666699200.0"
 
 
+async def test_stall_is_told_anew_every_quarter_of_a_minute_not_every_second(client, worker):
+    """Its reason counts the seconds: all browsers would load the page each second, of a worker that is in trouble."""
+    worker.health.lag("detect", 12, now=worker.now)
+    texts = []
+    for seconds in (61, 62, 75, 77):
+        worker.now = NOON + 4 + seconds
+        texts.append(re.findall(r"handled for (\d+) s", await (await client.get("/?part=state")).text()))
+
+    assert texts == [["61"], ["61"], ["61"], ["77"]]
+
+
 async def test_version_of_the_page_is_that_of_its_state(client):
     html = await (await client.get("/")).text()
     state = await client.get("/?part=state")
@@ -597,6 +612,97 @@ async def test_port_in_use_is_an_error_and_leaves_nothing_behind(worker):
             await serve(Worker().app(), "127.0.0.1", int(served.url.rpartition(":")[2]))
     finally:
         await served.close()
+
+
+TOKEN = b"3f9c1d2e4b5a69788796a5b4"
+
+
+async def sent(served, data: bytes) -> bytes:
+    """What a server answers to these bytes, until it hangs up."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(served.url.rpartition(":")[2]))
+    writer.write(data)
+    try:
+        return await asyncio.wait_for(reader.read(), 5)
+    finally:
+        writer.close()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"GET / HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer " + TOKEN + b"\x00\r\n\r\n",
+        b"GET /" + TOKEN + b"\xff HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: x\r\nCookie: groundswell_token=" + TOKEN * 500 + b"\r\n\r\n",
+    ],
+)
+async def test_what_is_no_http_is_neither_repeated_nor_logged_it_may_be_a_token(worker, head, capfd, caplog):
+    served = await serve(worker.app(), "127.0.0.1", 0)
+    answer = await sent(served, head)
+    await served.close()
+
+    assert answer.split(b" ", 2)[1] == b"400"
+    assert TOKEN[:16] not in answer
+    assert b"Server: groundswell\r\n" in answer
+    assert f"Content-Security-Policy: {POLICY}\r\n".encode() in answer
+    assert TOKEN[:16].decode() not in caplog.text + "".join(capfd.readouterr())
+
+
+@pytest.mark.parametrize("path", ["/login", "/api/incidents/1/commands"])
+@pytest.mark.parametrize("coding", [b"", b"Content-Encoding: gzip\r\n"])
+async def test_body_that_is_not_what_its_head_says_is_no_fault_of_ours(worker, path, coding, capfd, caplog):
+    access = Access(WebSettings(), {Secret(TOKEN.decode()): "maria"})
+
+    async def send(command: object) -> None:
+        raise AssertionError("there is no command in it")
+
+    served = await serve(worker.app(access=access, send=send), "127.0.0.1", 0)
+    kind = b"application/json" if "api" in path else b"application/x-www-form-urlencoded"
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 9\r\n".encode() + (
+        b"Authorization: Bearer " + TOKEN + b"\r\nContent-Type: " + kind + b"\r\n" + coding + b"\r\n"
+    )
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(served.url.rpartition(":")[2]))
+    writer.write(head + b"abc")
+    writer.write_eof()
+    await asyncio.wait_for(reader.read(), 5)
+    writer.close()
+    answer = await sent(served, head + b"no gzip {")
+    await served.close()
+
+    assert answer.split(b" ", 2)[1] in (b"400", b"403")
+    assert "Traceback" not in caplog.text + "".join(capfd.readouterr())
+
+
+async def test_connections_that_only_sit_there_keep_nobody_out(worker, monkeypatch):
+    monkeypatch.setattr(server, "BOUNDS", replace(server.BOUNDS, connections=3))
+    served = await serve(worker.app(), "127.0.0.1", 0)
+    port = int(served.url.rpartition(":")[2])
+    idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(10)]
+    ends = [asyncio.create_task(reader.read()) for reader, _ in idle]
+
+    answer = await sent(served, b"GET /healthz HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+
+    assert b"200 OK" in answer
+    await asyncio.wait_for(asyncio.gather(*ends[:8]), 5)
+    for _, writer in idle:
+        writer.close()
+    await served.close()
+    await asyncio.gather(*ends)
+
+
+async def test_live_browsers_are_not_hung_up_on_for_others(worker, monkeypatch):
+    monkeypatch.setattr(server, "BOUNDS", replace(server.BOUNDS, connections=1))
+    monkeypatch.setattr(live, "HEARTBEAT_SECONDS", 0.0)
+    monkeypatch.setattr(live, "EVENT_SECONDS", 0.01)
+    served = await serve(worker.app(), "127.0.0.1", 0)
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(served.url.rpartition(":")[2]))
+    writer.write(b"GET /events HTTP/1.1\r\nHost: x\r\n\r\n")
+    await reader.readuntil(b"data: ")
+
+    assert await sent(served, b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n") == b""
+
+    await asyncio.wait_for(reader.readuntil(b"data: "), 5)
+    writer.close()
+    await served.close()
 
 
 async def test_url_of_all_interfaces_is_one_that_a_browser_can_go_to(worker):

@@ -44,7 +44,7 @@
     time.dateTime = text;
     time.title = local(time);
     const date = new Date(seconds * 1000).toLocaleDateString(language === "en" ? "en-GB" : language, { timeZone: "UTC", day: "numeric", month: "short", year: "numeric" });
-    time.textContent = behind > 43200 ? `${date}, ${text.slice(11, 19)}` : text.slice(11, 19);
+    time.textContent = `${behind > 43200 ? `${date}, ` : ""}${text.slice(11, 19)} UTC`;
     return time;
   };
 
