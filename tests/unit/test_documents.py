@@ -1,4 +1,4 @@
-"""Every `groundswell ...` in the documents is a command that there is, with options that it takes."""
+"""What the documents tell people to type is understood: commands with their options, settings, links."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from pathlib import Path
 import click
 import pytest
 
+from streams import catalogue_file
 from streams.cli import cli
+from streams.settings import load
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [ROOT / "README.md", ROOT / "deploy" / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -66,3 +68,38 @@ def test_commands_are_found_and_those_that_there_are_not_are_told():
             understood(wrong, whole=False)
     with pytest.raises(click.UsageError):
         understood("tune", whole=True)
+
+
+@pytest.mark.parametrize("file", DOCUMENTS, ids=lambda file: str(file.relative_to(ROOT)))
+def test_documented_settings_are_understood(file: Path, tmp_path: Path):
+    for name in ("works.ics", "catalogue.toml", "ca.pem"):  # what examples have beside them
+        (tmp_path / name).write_text("BEGIN:VCALENDAR\nVERSION:2.0\nPRODID:x\nEND:VCALENDAR\n" if "ics" in name else "")
+
+    destinations = ""
+    for number, text in enumerate(re.findall(r"^```toml\n(.*?)^```", file.read_text(), re.M | re.S)):
+        if "[destination." in text:
+            destinations = text
+        elif "[[routes]]" in text:  # they go to those that stand above
+            text = destinations + text
+        written = tmp_path / f"{number}.toml"
+        written.write_text(text)
+        if "[[service]]" in text:
+            catalogue_file.read(written)
+        else:
+            load(written, env={"GROUNDSWELL_KAFKA_PASSWORD": "x"} if "SASL" in text else {})
+
+
+@pytest.mark.parametrize("file", DOCUMENTS, ids=lambda file: str(file.relative_to(ROOT)))
+def test_links_between_the_documents_lead_somewhere(file: Path):
+    for target in re.findall(r"\]\((?!https?://)([^)\s]+)\)", file.read_text()):
+        path, _, anchor = target.partition("#")
+        other = file.parent / path if path else file
+        assert other.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", other.read_text(), re.M)
+            assert anchor in map(_anchor, headings), target
+
+
+def _anchor(heading: str) -> str:
+    """As GitHub makes it of a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
