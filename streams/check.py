@@ -16,6 +16,7 @@ from streams.fault import Fault
 from streams.fields import shown
 from streams.http_ingest.tokens import Tokens
 from streams.notify import agent as notify
+from streams.notify.settings import unreadable
 from streams.settings import SECTIONS, Loaded, Settings
 from streams.web_settings import read_tokens
 
@@ -82,7 +83,7 @@ def values(loaded: Loaded) -> list[Value]:
 async def check(loaded: Loaded) -> Checked:
     """Look at everything; problems are in the result. Nothing is written to Kafka."""
     settings = loaded.settings
-    problems: list[Fault] = list(_tokens(settings))
+    problems: list[Fault] = [*_tokens(settings), *unreadable(settings.destinations)]
     brokers: tuple[cluster.Broker, ...] = ()
     found: list[topics.Found] = []
     rights: dict[str, frozenset[str] | None] = {}
