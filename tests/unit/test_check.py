@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import uuid
 
+import pytest
+
 from streams import check, cluster, topics
 from streams.settings import Loaded, load
 
@@ -107,10 +109,11 @@ def test_unreachable_broker_fails_with_its_settings_still_shown(capsys):
     ]
 
 
-async def test_tokens_of_http_ingest_that_cannot_be_used_are_told(broker, embedded, tmp_path):
+@pytest.mark.parametrize("section", ["WEB", "HTTP_INGEST"])
+async def test_tokens_that_cannot_be_used_are_told(broker, embedded, tmp_path, section):
     file = tmp_path / "tokens"
     file.write_text(f"calls {SECRET}\n")
-    given = loaded(broker, embedded, GROUNDSWELL_HTTP_INGEST_TOKENS_FILE=str(file))
+    given = loaded(broker, embedded, **{f"GROUNDSWELL_{section}_TOKENS_FILE": str(file)})
     await topics.ensure(given.settings)
 
     checked = await check.check(given)

@@ -14,9 +14,9 @@ from prometheus_client import CollectorRegistry
 from detectors.alert import Kind, Severity, State
 from detectors.alert import decode as decode_alert
 from detectors.catalogue import Service
-from streams.fields import Secret
 from streams.health import Health
 from streams.metrics import Metrics
+from streams.tokens import digest
 from streams.web import live, server
 from streams.web.access import Access
 from streams.web.incidents import IncidentView
@@ -650,7 +650,7 @@ async def test_what_is_no_http_is_neither_repeated_nor_logged_it_may_be_a_token(
 @pytest.mark.parametrize("path", ["/login", "/api/incidents/1/commands"])
 @pytest.mark.parametrize("coding", [b"", b"Content-Encoding: gzip\r\n"])
 async def test_body_that_is_not_what_its_head_says_is_no_fault_of_ours(worker, path, coding, capfd, caplog):
-    access = Access(WebSettings(), {Secret(TOKEN.decode()): "maria"})
+    access = Access(WebSettings(), {digest(TOKEN.decode()): "maria"})
 
     async def send(command: object) -> None:
         raise AssertionError("there is no command in it")
