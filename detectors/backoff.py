@@ -27,7 +27,7 @@ def wait_seconds(
 
     >>> [wait_seconds(Backoff(n), first_seconds=1, most_seconds=60, luck=0) for n in (1, 2, 3, 10)]
     [1.0, 2.0, 4.0, 60.0]
-    >>> wait_seconds(Backoff(1), first_seconds=1, most_seconds=60, luck=0.5, asked_seconds=30)
+    >>> wait_seconds(Backoff(1), first_seconds=1, most_seconds=60, luck=0.5, asked_seconds=30.0)
     30.0
     """
     doubled = first_seconds * 2.0 ** min(backoff.failures - 1, _MOST_DOUBLINGS)

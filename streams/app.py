@@ -72,7 +72,7 @@ class App(faust.App):  # type: ignore[misc]
     """The stages, and the status page beside them."""
 
     def __init__(self, settings: Settings, *, topics_ready: bool = False) -> None:
-        """topics_ready: the topics are looked after already."""
+        """topics_ready: the topics are looked after already. Fault where a file of tokens cannot be used."""
         super().__init__(
             topics.app_id(settings),
             **faust_options(settings),
@@ -101,8 +101,9 @@ class App(faust.App):  # type: ignore[misc]
         self._served: Served | None = None
         self._journal = Journal(settings)
         self._speaker = Speaker(settings)
-        tokens_file = settings.web.tokens_file
-        self._tokens = TokensFile(tokens_file, "web.tokens_file") if tokens_file is not None else None
+        # Whoever needs no tokens, such as `groundswell send`, need not be able to read them.
+        people = settings.web.tokens_file
+        self._tokens = TokensFile(people, "web.tokens_file") if people is not None else None
         wanted = settings.http_ingest.tokens_file is not None
         self._http_ingest = HttpIngest(settings, self.metrics) if wanted else None
         self._revoked_at = monotonic()

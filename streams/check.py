@@ -14,6 +14,7 @@ from streams import cluster, console, reach, topics
 from streams.cluster import Cluster
 from streams.fault import Fault
 from streams.fields import shown
+from streams.notify import agent as notify
 from streams.settings import SECTIONS, Loaded, Settings
 from streams.tokens import TokensError, TokensFile
 
@@ -112,7 +113,7 @@ async def check(loaded: Loaded) -> Checked:
 
 
 def _tokens(settings: Settings) -> Iterator[Fault]:
-    """What is wrong with the tokens of the page and of HTTP ingest."""
+    """What is wrong with the files of tokens, which a worker reads as it starts."""
     for path, setting in (
         (settings.web.tokens_file, "web.tokens_file"),
         (settings.http_ingest.tokens_file, "http_ingest.tokens_file"),
@@ -134,19 +135,25 @@ def catalogued(settings: Settings) -> Catalogued | None:
 
 
 async def _rights(settings: Settings, seen: Cluster) -> dict[str, frozenset[str] | None]:
-    """What we may do with each topic, and with the group of the workers."""
+    """What we may do with each topic, and with the groups of the workers."""
     rights = {spec.name: seen.topics[spec.name].rights for spec in topics.specs(settings) if spec.name in seen.topics}
-    rights[f"group {topics.app_id(settings)}"] = await cluster.group_rights(settings, topics.app_id(settings))
+    for group in _groups(settings):
+        rights[f"group {group}"] = await cluster.group_rights(settings, group)
     return rights
 
 
+def _groups(settings: Settings) -> list[str]:
+    """That of the stages, and one for each destination."""
+    return [topics.app_id(settings), *(notify.group(settings, name) for name in settings.destinations)]
+
+
 def _needed(settings: Settings) -> dict[str, frozenset[str]]:
-    """What a worker does with each topic, and with its group."""
+    """What a worker does with each topic, and with its groups."""
     name = topics.names(settings)
     both = frozenset({"read", "write"})
     needed = {spec.name: both for spec in topics.specs(settings)}
     needed |= {name.reports: frozenset({"read"}), name.dead_letter: frozenset({"write"})}
-    return needed | {f"group {topics.app_id(settings)}": frozenset({"read"})}
+    return needed | {f"group {group}": frozenset({"read"}) for group in _groups(settings)}
 
 
 def lacking(settings: Settings, rights: dict[str, frozenset[str] | None]) -> list[Fault]:

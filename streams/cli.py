@@ -706,10 +706,10 @@ def topics(json_output: bool) -> int:
 \b
 Examples:
   groundswell schema reports > report.schema.json
-  groundswell schema alerts | jq '."$defs".Alert.properties | keys'
+  groundswell schema alerts | jq '.properties | keys'
 """,
 )
-@click.argument("topic", type=click.Choice(["reports", "alerts", "incident-commands"]))
+@click.argument("topic", type=click.Choice(["reports", "alerts", "alerts-undelivered", "incident-commands"]))
 def schema(topic: str) -> int:
     """Print the JSON Schema of what is on a topic."""
     import json
@@ -719,6 +719,7 @@ def schema(topic: str) -> int:
     schemas = {
         "reports": verb.reports_schema,
         "alerts": verb.alerts_schema,
+        "alerts-undelivered": verb.undelivered_schema,
         "incident-commands": verb.commands_schema,
     }
     found = schemas[topic]()

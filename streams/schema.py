@@ -27,6 +27,8 @@ from detectors.alert import (
 )
 from detectors.command import Command
 from detectors.report import Reason, Report
+from streams.notify import undelivered
+from streams.notify.undelivered import Undelivered
 
 DRAFT = "https://json-schema.org/draft/2020-12/schema"
 #: The line of the AsyncAPI file from which on it is generated.
@@ -158,6 +160,17 @@ COMMANDS: tuple[dict[str, Any], ...] = (
 )
 
 
+UNDELIVERED = (
+    Undelivered(
+        destination="oncall",
+        status=400,
+        answer='{"status":"invalid event","message":"Event object is invalid","errors":["Invalid routing key"]}',
+        at="2022-10-25T07:07:04.310Z",
+        alert=ALERTS[0],
+    ),
+)
+
+
 def reports_schema() -> dict[str, Any]:
     """JSON Schema (2020-12) of a record on `reports`. Unknown fields are allowed: they are ignored."""
     return _schema(Report, "urn:groundswell:schema:report:1", "A report", REPORTS)
@@ -174,12 +187,23 @@ def commands_schema() -> dict[str, Any]:
     return _schema(Command, "urn:groundswell:schema:command:1", "A command", COMMANDS)
 
 
+def undelivered_schema() -> dict[str, Any]:
+    """JSON Schema (2020-12) of a record on `alerts-undelivered`. As with `alerts`: there will be more fields."""
+    examples = [json.loads(undelivered.encode(letter)) for letter in UNDELIVERED]
+    urn = f"urn:groundswell:schema:undelivered:{undelivered.SCHEMA_VERSION}"
+    return _schema(Undelivered, urn, "An alert that was refused", examples)
+
+
 def asyncapi_schemas() -> dict[str, Any]:
     """The schemas that the messages of docs/asyncapi.yaml refer to, by name."""
     reason = {"description": "why a record was not counted", "enum": [reason.value for reason in Reason]}
+    refused = undelivered_schema()
+    # The file has it already, and it is long.
+    refused["properties"]["alert"] = {"$ref": "#/components/schemas/alert"}
     return {
         "report": reports_schema(),
         "alert": alerts_schema(),
+        "undelivered": refused,
         "command": commands_schema(),
         "reason": reason,
     }

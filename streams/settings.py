@@ -130,13 +130,20 @@ class TopicSettings(msgspec.Struct, frozen=True, kw_only=True):
     create: Annotated[bool, Meta(description="a starting worker creates the topics that are missing")] = True
     reports_days: Annotated[float, Meta(gt=0, le=3650, description="how long reports are kept, days")] = 7.0
     dead_letter_days: Annotated[
-        float, Meta(gt=0, le=3650, description="how long rejected reports are kept in reports-dead-letter, days")
+        float,
+        Meta(
+            gt=0,
+            le=3650,
+            description="how long what was rejected is kept in reports-dead-letter and alerts-undelivered, days",
+        ),
     ] = 30.0
     counts_days: Annotated[
         float,
         Meta(gt=0, le=3650, description="how long report-counts and surges, read by the workers alone, are kept, days"),
     ] = 7.0
-    alerts_days: Annotated[float, Meta(gt=0, le=3650, description="how long alerts and commands are kept, days")] = 30.0
+    alerts_days: Annotated[
+        float, Meta(gt=0, le=3650, description="how long alerts, commands and what was delivered are kept, days")
+    ] = 30.0
 
 
 class ReportSettings(msgspec.Struct, frozen=True, kw_only=True):

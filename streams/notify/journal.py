@@ -9,10 +9,11 @@ import structlog
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
-from detectors.alert import Alert
+from detectors.alert import utc
 from detectors.delivery import Delivery, Told
 from streams.kafka import client_options, heed, records_of
 from streams.notify.answer import Refused
+from streams.notify.undelivered import Undelivered, encode, headers
 from streams.settings import Settings
 from streams.topics import names
 
@@ -21,19 +22,7 @@ WRITE_SECONDS = 5.0
 
 log = structlog.get_logger(__name__)
 
-
-class Undelivered(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery that its destination refused for good. status, answer: what it said. at: ms, by the clock."""
-
-    schema_version: int = 1
-    destination: str
-    status: int
-    answer: str
-    at: int
-    alert: Alert
-
-
-_encode = msgspec.json.Encoder().encode
+_encode_told = msgspec.json.Encoder().encode
 _decode_told = msgspec.json.Decoder(Told).decode
 
 
@@ -72,25 +61,24 @@ class Journal:
                 producer = await self._ready()
                 for each in told:
                     key = f"{destination}/{each.incident}".encode()
-                    await producer.send_and_wait(self._topics.delivered, _encode(each), key=key, partition=0)
+                    await producer.send_and_wait(self._topics.delivered, _encode_told(each), key=key, partition=0)
         except (KafkaError, OSError, TimeoutError) as error:
             log.warning("what was delivered could not be kept; a restart may deliver it again", error=repr(error))
 
     async def refused(self, destination: str, delivery: Delivery, answer: Refused, now: int) -> bool:
-        """Keep what a destination refused; whether Kafka has it."""
+        """Keep what a destination refused; whether Kafka has it. now: ms since 1970."""
         letter = Undelivered(
-            destination=destination, status=answer.status, answer=answer.text, at=now, alert=delivery.alert
+            destination=destination, status=answer.status, answer=answer.text, at=utc(now), alert=delivery.alert
         )
-        headers = {"destination": destination, "status": str(answer.status), "content-type": "application/json"}
         try:
             async with asyncio.timeout(WRITE_SECONDS):
                 producer = await self._ready()
                 await producer.send_and_wait(
                     self._topics.undelivered,
-                    _encode(letter),
+                    encode(letter),
                     key=delivery.alert.id.encode(),
                     partition=0,
-                    headers=[(name, text.encode()) for name, text in headers.items()],
+                    headers=headers(letter),
                 )
         except (KafkaError, OSError, TimeoutError) as error:
             log.warning("what was refused could not be kept; it is tried again", error=repr(error))

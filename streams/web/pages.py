@@ -219,7 +219,7 @@ class Pages:
 
     def _login(self, request: web.Request, *, status: int, wrong: bool = False) -> web.Response:
         if not self._access.has_login:
-            return self._message(request, "refused", "read_only", status=403)
+            return self.not_found(request)
 
         def make(situation: Situation, texts: Texts) -> Mapping[str, object]:
             return {

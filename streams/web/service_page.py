@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from urllib.parse import urlencode
 
 import msgspec
@@ -33,7 +34,7 @@ class RegionState(msgspec.Struct, frozen=True):
 def content(view: IncidentView, service: ServiceState, situation: Situation, texts: Texts) -> dict[str, object]:
     """What the template shows of a service."""
     clock = clock_of(view, situation, texts)
-    parts = {alert.id: len(view.parts(alert.id)) for alert in service.open[:PAST_SHOWN]}
+    parts = Counter(alert.parent for alert in view.all())
     worst = service.open[0] if service.open else None
     regions = _regions(service)
     return {

@@ -13,8 +13,9 @@ from prometheus_client import CollectorRegistry
 from detectors.alert import Alert, State, encode, utc
 from streams.metrics import Metrics
 from streams.notify.agent import Agent
-from streams.notify.journal import Journal, Undelivered
+from streams.notify.journal import Journal
 from streams.notify.receivers import receiver
+from streams.notify.undelivered import Undelivered
 from tests.made_alerts import outage
 from tests.pipeline.harness import Scene, producer, read
 

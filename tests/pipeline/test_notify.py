@@ -10,11 +10,13 @@ from email import message_from_bytes
 from email.policy import default
 from typing import Any
 
+import jsonschema
 import msgspec
 import pytest
 from aiosmtpd.controller import Controller
 
 from detectors.alert import Severity
+from streams.schema import undelivered_schema
 from tests.kafka.server import free_port
 from tests.misbehaving import CUT, HANG, Request, Server, answer, serving
 from tests.pipeline import harness
@@ -166,9 +168,14 @@ async def test_what_is_refused_for_good_is_kept_with_the_answer_and_holds_nothin
             await until(lambda: counted(metrics, "fussy", "refused") == 1, "the bad one was refused")
         kept = await undelivered(scene)
 
+        records = await harness.read(scene, scene.topics.undelivered)
+
     assert [(each.destination, each.status, each.answer, each.alert.id) for each in kept] == [
         ("fussy", 400, "what a name", "bad")
     ]
+    # As it is described to its readers.
+    assert [record.key for record in records] == [b"bad"]
+    jsonschema.validate(json.loads(records[0].value), undelivered_schema())
     assert len(server.requests) == 2
 
 

@@ -4,22 +4,27 @@ from __future__ import annotations
 
 import json
 import uuid
+from collections import defaultdict
+from pathlib import Path
 
 import pytest
 
 from streams import check, cluster, topics
-from streams.settings import Loaded, load
+from streams.settings import Loaded, Settings, load
 
 SECRET = "canary-tulip-7"
 
 
-def loaded(broker: str, embedded: bool, **env: str) -> Loaded:
-    own = {
+def environment(broker: str, embedded: bool) -> dict[str, str]:
+    return {
         "GROUNDSWELL_KAFKA_ADDRESS": broker,
         "GROUNDSWELL_KAFKA_EMBEDDED": str(embedded).lower(),
         "GROUNDSWELL_TOPICS_PREFIX": f"c-{uuid.uuid4().hex[:12]}-",
     }
-    return load(env=own | env)
+
+
+def loaded(broker: str, embedded: bool, **env: str) -> Loaded:
+    return load(env=environment(broker, embedded) | env)
 
 
 async def test_fresh_broker_lacks_topics_and_gets_none(broker, embedded):
@@ -42,7 +47,7 @@ async def test_all_is_well_once_the_topics_are_there(broker, embedded):
 
     assert checked.problems == []
     assert checked.ok
-    assert len(checked.topics) == 10
+    assert len(checked.topics) == 12
     rights = checked.rights[topics.names(given.settings).reports]
     assert rights is None if embedded else {"read", "write"} <= set(rights or ())  # the embedded broker does not tell
 
@@ -61,19 +66,35 @@ async def test_all_problems_are_told_at_once(broker, embedded):
     ]
 
 
-async def test_lacking_rights_are_told_by_topic_and_group(broker, embedded):
-    given = loaded(broker, embedded).settings
+async def test_lacking_rights_are_told_by_topic_and_group(broker, embedded, tmp_path):
+    given = with_destination(tmp_path, broker, embedded)
     named = topics.names(given)
     may = {spec.name: frozenset({"read", "write"}) for spec in topics.specs(given)}
-    may |= {named.alerts: frozenset({"read"}), named.counts: frozenset(), "group " + topics.app_id(given): frozenset()}
+    group, telling = f"group {topics.app_id(given)}", f"group {topics.app_id(given)}-notify-am"
+    may |= {named.alerts: frozenset({"read"}), named.counts: frozenset(), group: frozenset(), telling: frozenset()}
 
     problems = check.lacking(given, may)
 
     assert [problem.fact for problem in problems] == [
         f"we may not read and write topic {named.counts}",
         f"we may not write topic {named.alerts}",
-        f"we may not read group {topics.app_id(given)}",
+        f"we may not read {group}",
+        f"we may not read {telling}",
     ]
+
+
+async def test_rights_are_asked_for_the_group_of_each_destination_too(broker, embedded, tmp_path):
+    given = with_destination(tmp_path, broker, embedded)
+
+    checked = await check.check(Loaded(settings=given, origins=defaultdict(str), path=None))
+
+    assert f"group {topics.app_id(given)}-notify-am" in checked.rights
+
+
+def with_destination(folder: Path, broker: str, embedded: bool) -> Settings:
+    file = folder / "groundswell.toml"
+    file.write_text('[destination.am]\ntype = "alertmanager"\nurls = ["http://am:9093"]\n')
+    return load(file, env=environment(broker, embedded)).settings
 
 
 async def test_rights_that_are_not_told_are_no_problem(broker, embedded):
@@ -120,3 +141,8 @@ async def test_tokens_that_cannot_be_used_are_told(broker, embedded, tmp_path, s
 
     assert [problem.fact for problem in checked.problems] == [f"the token in line 1 of {file} cannot be one"]
     assert SECRET not in json.dumps([problem.detail for problem in checked.problems])
+
+
+@pytest.mark.parametrize("variable", ["GROUNDSWELL_HTTP_INGEST_TOKENS_FILE", "GROUNDSWELL_WEB_TOKENS_FILE"])
+def test_who_only_sends_or_looks_need_not_be_able_to_read_the_tokens(tmp_path, variable):
+    load(env={variable: str(tmp_path / "roots-alone")})

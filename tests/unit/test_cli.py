@@ -314,8 +314,9 @@ def test_check_for_programs_is_one_json_object_and_holds_no_secret():
     assert SECRET not in out + err
 
 
-def test_schema_is_json(capsys):
-    assert cli.main(["schema", "reports"]) == 0
+@pytest.mark.parametrize("topic", ["reports", "alerts", "alerts-undelivered", "incident-commands"])
+def test_schema_is_json(topic, capsys):
+    assert cli.main(["schema", topic]) == 0
 
     assert json.loads(capsys.readouterr().out)["type"] == "object"
 

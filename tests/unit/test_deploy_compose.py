@@ -15,6 +15,7 @@ import yaml
 
 from streams import cli, story
 from streams.settings import load
+from streams.tokens import TokensFile, holder
 
 DEPLOY = Path(__file__).parents[2] / "deploy"
 ROOT = DEPLOY.parent
@@ -110,7 +111,28 @@ def test_settings_load_with_the_variables_of_the_service(name):
     settings = load(DEPLOY / "groundswell.toml", env=service["environment"]).settings
 
     assert settings.kafka.address == "kafka:9092"
-    assert SERVICES["worker"]["ports"] == [f"127.0.0.1:{settings.web.port}:{settings.web.port}"]
+
+
+def test_page_and_http_ingest_can_be_reached_where_they_listen():
+    settings = load(DEPLOY / "groundswell.toml", env={}).settings
+    ports = (settings.web.port, settings.http_ingest.port)
+
+    assert SERVICES["worker"]["ports"] == [f"127.0.0.1:{port}:{port}" for port in ports]
+    assert settings.web.public_url == f"http://localhost:{settings.web.port}"
+
+
+def test_worker_has_tokens_that_it_takes_and_that_the_readme_tells():
+    settings = load(DEPLOY / "groundswell.toml", env={}).settings
+    assert "./tokens:/etc/groundswell/tokens:ro" in SERVICES["worker"]["volumes"]
+
+    people = TokensFile(settings.web.tokens_file, "web.tokens_file").tokens
+    feeds = TokensFile(settings.http_ingest.tokens_file, "http_ingest.tokens_file").tokens
+
+    assert {settings.web.tokens_file.parent, settings.http_ingest.tokens_file.parent} == {DEPLOY / "tokens"}
+    readme = (DEPLOY / "README.md").read_text()
+    assert any(holder(quoted, people) for quoted in re.findall(r"`([^`]+)`", readme))
+    [sent] = re.findall(r"Authorization: Bearer ([^\"]+)", readme)
+    assert holder(sent, feeds) is not None
 
 
 def test_incidents_go_to_alertmanager_and_prometheus_scrapes_the_worker():

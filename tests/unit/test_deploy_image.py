@@ -88,13 +88,13 @@ def test_it_runs_as_nobody_special():
     assert json.loads(_words("CMD")) == ["worker"]
 
 
-def test_its_variables_are_settings_and_its_port_is_the_page_s():
+def test_its_variables_are_settings_and_its_ports_are_those_of_the_page_and_of_http_ingest():
     env = dict(re.findall(r"(GROUNDSWELL_\w+)=(\S+)", _words("ENV")))
 
     settings = load(env=env).settings
 
-    assert settings.web.host == "0.0.0.0"
-    assert _words("EXPOSE") == str(settings.web.port)
+    assert settings.web.host == settings.http_ingest.host == "0.0.0.0"
+    assert _words("EXPOSE") == f"{settings.web.port} {settings.http_ingest.port}"
 
 
 def test_its_version_is_the_package_s():

@@ -233,12 +233,32 @@ def test_probes_ask_what_the_worker_answers(probe, path):
 def test_ports_agree_with_the_settings():
     settings = load(BASE / "groundswell.toml", env=_environment(WORKER)).settings
     service = read(BASE / "service.yaml")
+
+    assert settings.web.host == settings.http_ingest.host == "0.0.0.0"
+    assert WORKER["ports"] == [
+        {"name": "http", "containerPort": settings.web.port},
+        {"name": "reports", "containerPort": settings.http_ingest.port},
+    ]
+    assert [port["targetPort"] for port in service["spec"]["ports"]] == ["http", "reports"]
+    assert service["metadata"]["annotations"]["prometheus.io/port"] == str(settings.web.port)
+
+
+def test_prometheus_gets_to_the_page_s_port_and_the_proxy_alone_to_that_for_reports():
+    settings = load(BASE / "groundswell.toml", env=_environment(WORKER)).settings
     policy = read(BASE / "network-policy.yaml")["spec"]
 
-    assert settings.web.host == "0.0.0.0"
-    assert WORKER["ports"] == [{"name": "http", "containerPort": settings.web.port}]
-    assert service["metadata"]["annotations"]["prometheus.io/port"] == str(settings.web.port)
-    assert [port["port"] for rule in policy["ingress"] for port in rule["ports"]] == [settings.web.port]
+    allowed = {
+        (peer["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"], port["port"])
+        for rule in policy["ingress"]
+        for peer in rule["from"]
+        for port in rule["ports"]
+    }
+
+    assert allowed == {
+        ("monitoring", settings.web.port),
+        ("ingress-nginx", settings.web.port),
+        ("ingress-nginx", settings.http_ingest.port),
+    }
 
 
 # --- scaling ---
@@ -313,11 +333,16 @@ def test_secrets_are_files_in_mounted_secrets():
         r'"(/run/secrets/[^"]+)"', (EXAMPLE / "groundswell.toml").read_text()
     )
 
-    assert mounted.keys() == {"/run/secrets/kafka", "/run/secrets/destinations"}
+    assert mounted.keys() == {f"/run/secrets/{name}" for name in ("kafka", "page", "http-ingest", "destinations")}
     assert set(mounted.values()) == secrets.keys()
     assert named
     assert all(str(Path(path).parent) in mounted for path in named)
     assert all(mount["readOnly"] for mount in container["volumeMounts"])
+    # The commands that make them name the same secrets and keys.
+    commands = (EXAMPLE / "kustomization.yaml").read_text().replace("\\\n#", "")
+    for path in named:
+        folder, key = str(Path(path).parent), Path(path).name
+        assert re.search(rf"create secret generic {secrets[mounted[folder]]} .*--from-\w+={re.escape(key)}=", commands)
 
 
 def test_example_s_settings_are_right(tmp_path):
@@ -327,6 +352,11 @@ def test_example_s_settings_are_right(tmp_path):
     assert settings.kafka.username == "from /run/secrets/kafka/username"
     assert settings.kafka.password.reveal() == "from /run/secrets/kafka/password"
     assert settings.destinations.keys() == {"alertmanager", "slack"}
+    assert settings.web.tokens_file == tmp_path / "run/secrets/page/tokens"
+    assert settings.http_ingest.tokens_file == tmp_path / "run/secrets/http-ingest/tokens"
+    assert settings.web.user_header
+    assert settings.web.trusted_proxies
+    assert str(settings.web.public_url).startswith("https://")
 
 
 def test_network_policy_lets_kafka_through(tmp_path):

@@ -24,7 +24,11 @@ def _one(name: str, directive: str) -> str:
     return value
 
 
-UNIT, CREDENTIALS = "groundswell.service", "groundswell.service.d/credentials.conf"
+UNIT, CREDENTIALS, TOKENS = (
+    "groundswell.service",
+    "groundswell.service.d/credentials.conf",
+    "groundswell.service.d/tokens.conf",
+)
 
 
 def test_it_runs_the_worker_from_where_the_image_has_it_too():
@@ -40,7 +44,7 @@ def test_it_runs_the_worker_from_where_the_image_has_it_too():
 def test_its_variables_are_settings(tmp_path):
     ours = {
         name: value
-        for unit in (UNIT, CREDENTIALS)
+        for unit in (UNIT, CREDENTIALS, TOKENS)
         for key, words in _lines(unit)
         if key == "Environment"
         for name, value in (word.split("=", 1) for word in words.split())
@@ -53,13 +57,17 @@ def test_its_variables_are_settings(tmp_path):
 
     assert settings.log.format == "json"
     assert settings.kafka.password.reveal() == "tulip"
+    assert settings.web.tokens_file == tmp_path / "page-tokens"
+    assert settings.http_ingest.tokens_file == tmp_path / "feed-tokens"
 
 
 def test_secrets_are_loaded_as_credentials_and_not_as_variables():
-    credential, source = _one(CREDENTIALS, "LoadCredential").split(":")
+    for unit in (CREDENTIALS, TOKENS):
+        loaded = dict(value.split(":") for key, value in _lines(unit) if key == "LoadCredential")
+        named = [value.partition("=%d/")[2] for key, value in _lines(unit) if key == "Environment"]
 
-    assert _one(CREDENTIALS, "Environment") == f"GROUNDSWELL_KAFKA_PASSWORD_FILE=%d/{credential}"
-    assert source.startswith("/etc/groundswell/secrets/")
+        assert named == list(loaded)
+        assert all(source == f"/etc/groundswell/secrets/{name}" for name, source in loaded.items())
     assert "PASSWORD=" not in (HERE / UNIT).read_text()
 
 

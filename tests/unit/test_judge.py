@@ -368,6 +368,29 @@ def test_parent_is_told_as_resolved_before_its_parts_are() -> None:
     assert {alert.resolved_at for alert in resolved} == {"2022-10-25T07:15:03Z"}
 
 
+def test_what_begins_while_an_incident_is_calm_is_no_part_of_it() -> None:
+    story = Story()
+    [parent, *_] = story.minutes(10, {scope: told for scope, told in WHATSAPP_DOWN.items() if scope[1] != "veneto"})
+    story.minutes(3, {})
+
+    alerts = story.minutes(10, {("whatsapp", "veneto"): 4.0})
+
+    assert [alert.parent for alert in alerts if alert.region == "veneto" and alert.state is State.OPEN] == [None]
+    assert parent.id not in {alert.parent for alert in alerts if alert.state is State.OPEN}
+
+
+def test_part_that_outlives_its_parent_is_part_of_the_next_outage() -> None:
+    story = Story(rule=IncidentRule(reopen_seconds=0.0))
+    [first, *_] = story.minutes(5, WHATSAPP_DOWN)
+    story.minutes(16, {("whatsapp", "lazio"): 4.0}, observed=8)
+
+    alerts = story.minutes(2, WHATSAPP_DOWN)
+
+    [second] = [alert for alert in alerts if alert.kind is Kind.SERVICE and alert.state is State.OPEN]
+    assert second.id != first.id
+    assert {alert.parent for alert in alerts if alert.region == "lazio"} == {second.id}
+
+
 # Silence
 
 

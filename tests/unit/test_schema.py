@@ -25,15 +25,18 @@ from detectors.report import Reason, Rejected, decode
 from detectors.series import Names, Series
 from detectors.surges import Recent, SurgeRecord, SurgeRow, Tick
 from streams import dead_letter
+from streams.notify import undelivered
 from streams.schema import (
     ALERTS,
     COMMANDS,
     REPORTS,
+    UNDELIVERED,
     alerts_schema,
     asyncapi_schemas,
     commands_schema,
     regenerate,
     reports_schema,
+    undelivered_schema,
 )
 
 ASYNCAPI = Path(__file__).parents[2] / "docs" / "asyncapi.yaml"
@@ -55,7 +58,9 @@ def document() -> Any:
 
 
 @pytest.mark.parametrize(
-    "schema", [reports_schema(), alerts_schema(), commands_schema()], ids=["reports", "alerts", "commands"]
+    "schema",
+    [reports_schema(), alerts_schema(), undelivered_schema(), commands_schema()],
+    ids=["reports", "alerts", "undelivered", "commands"],
 )
 def test_schema_is_a_schema_with_a_name_and_examples_that_hold(schema):
     Draft202012Validator.check_schema(schema)
@@ -197,7 +202,13 @@ def test_asyncapi_channels_are_the_topics_and_every_reference_leads_somewhere():
             return own + [ref for value in node.values() for ref in references(value)]
         return [ref for item in node for ref in references(item)] if isinstance(node, list) else []
 
-    assert list(whole["channels"]) == ["reports", "reports-dead-letter", "alerts", "incident-commands"]
+    assert list(whole["channels"]) == [
+        "reports",
+        "reports-dead-letter",
+        "alerts",
+        "alerts-undelivered",
+        "incident-commands",
+    ]
     assert [channel["address"] for channel in whole["channels"].values()] == list(whole["channels"])
     for ref in references(whole):
         node = whole
@@ -212,6 +223,25 @@ def test_asyncapi_headers_of_an_alert_are_those_that_are_sent():
         sent = {name: value.decode() for name, value in headers(alert)}
         assert list(sent) == described["required"] == list(described["properties"])
         assert valid(described, sent)
+
+
+def test_asyncapi_headers_of_a_refused_alert_are_those_that_are_sent():
+    described = document()["components"]["messages"]["undelivered"]["headers"]
+
+    for letter in UNDELIVERED:
+        sent = {name: value.decode() for name, value in undelivered.headers(letter)}
+        assert list(sent) == described["required"] == list(described["properties"])
+        assert valid(described, sent)
+
+
+def test_asyncapi_refers_to_the_alert_within_a_refused_one_and_means_the_same():
+    whole = asyncapi_schemas()
+    assert whole["undelivered"]["properties"]["alert"] == {"$ref": "#/components/schemas/alert"}
+
+    inside = undelivered_schema()["properties"]["alert"]
+
+    assert inside["properties"] == whole["alert"]["properties"]
+    assert inside["required"] == whole["alert"]["required"]
 
 
 def test_asyncapi_headers_of_a_dead_letter_are_those_that_are_sent():

@@ -60,6 +60,8 @@ def test_names_bear_the_prefix_and_state_the_group():
         "surges": "ops-surges",
         "alerts": "ops-alerts",
         "commands": "ops-incident-commands",
+        "delivered": "ops-alerts-delivered",
+        "undelivered": "ops-alerts-undelivered",
         "ingest_state": "ops-g-ingest-state-changelog",
         "detect_state": "ops-g-detect-state-changelog",
         "judge_state": "ops-g-judge-state-changelog",
@@ -90,6 +92,8 @@ async def test_missing_topics_are_created_with_their_partitions_and_cleanup(sett
         ("groundswell-judge-state-changelog", 1, "compact"),
         ("alerts", 1, "compact,delete"),
         ("incident-commands", 1, "delete"),
+        ("alerts-delivered", 1, "compact,delete"),
+        ("alerts-undelivered", 1, "delete"),
         ("groundswell-layout", 1, "compact"),
     ]
     assert {topic.state for topic in found} == {"created"}
@@ -121,7 +125,7 @@ async def test_verb_creates_whatever_topics_create_says(settings, capsys):
 
     shown = json.loads(capsys.readouterr().out)
     assert code == 0
-    assert [topic["state"] for topic in shown["topics"]] == ["created"] * 10
+    assert [topic["state"] for topic in shown["topics"]] == ["created"] * 12
 
 
 async def test_review_creates_nothing(settings):

@@ -112,7 +112,7 @@ async def test_page_is_read_only_without_tokens_and_header(worker, kafka):
 
     assert "<button" not in html
     assert "Log in" not in html
-    assert (form.status, api.status, login.status) == (403, 403, 403)
+    assert (form.status, api.status, login.status) == (403, 403, 404)
     assert kafka.sent == []
 
 
