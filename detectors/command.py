@@ -37,7 +37,7 @@ class Action(enum.StrEnum):
 
 
 #: Fields of a command, and of a request for one.
-Said = Annotated[
+Asked = Annotated[
     Action,
     Meta(
         description="ack: somebody looks after it, no page in this episode; mute: no page, also if it comes back;"
@@ -56,7 +56,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     id: Annotated[
         str, Meta(min_length=1, max_length=MAX_ID, description="of the command, unique: a repeat of it changes nothing")
     ]
-    action: Said
+    action: Asked
     incident: Annotated[str, Meta(min_length=1, max_length=MAX_ID, description="id of the incident")]
     by: Annotated[str, Meta(min_length=1, max_length=MAX_BY, description="who says it")]
     reason: Annotated[str, Meta(max_length=MAX_REASON, description="why")] = ""

@@ -34,7 +34,7 @@ Send = Callable[[Command], Awaitable[None]]
 class CommandRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What to say of an incident. Who says it is told by the token or the proxy."""
 
-    action: command_record.Said
+    action: command_record.Asked
     reason: Annotated[str, Meta(max_length=MAX_REASON, description="why, for those who see the incident")] = ""
     for_seconds: command_record.ForSeconds = None
     until: Annotated[
