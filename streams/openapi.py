@@ -16,7 +16,7 @@ from detectors.report import MAX_NAME, Report
 from streams.health import Verdict
 from streams.http_ingest.problem import Problem
 from streams.http_ingest.server import Accepted
-from streams.schema import GENERATED_FROM, REPORTS, to_yaml
+from streams.schema import REPORTS, with_schemas
 from streams.web.actions import CommandRequest
 from streams.web.api import ApiError, CommandAnswer, IncidentDetail, IncidentList, ServiceList
 
@@ -62,10 +62,7 @@ def schemas() -> dict[str, Any]:
 
 def regenerate(document: str) -> str:
     """The OpenAPI document with its schemas written anew. ValueError where it has no place for them."""
-    kept, found, _ = document.partition(GENERATED_FROM)
-    if not found:
-        raise ValueError(f"no line {GENERATED_FROM.rstrip()!r} under which the schemas belong")
-    return kept + found.rstrip("\n") + to_yaml(schemas(), 4) + "\n"
+    return with_schemas(document, schemas())
 
 
 if __name__ == "__main__":

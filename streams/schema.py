@@ -239,10 +239,15 @@ def to_yaml(node: Any, indent: int) -> str:
 
 def regenerate(document: str) -> str:
     """The AsyncAPI document with its schemas written anew. ValueError where it has no place for them."""
+    return with_schemas(document, asyncapi_schemas())
+
+
+def with_schemas(document: str, schemas: dict[str, Any]) -> str:
+    """A document with these schemas in place of those at its end. ValueError where it has no place for them."""
     kept, found, _ = document.partition(GENERATED_FROM)
     if not found:
         raise ValueError(f"no line {GENERATED_FROM.rstrip()!r} under which the schemas belong")
-    return kept + found.rstrip("\n") + to_yaml(asyncapi_schemas(), 4) + "\n"
+    return kept + found.rstrip("\n") + to_yaml(schemas, 4) + "\n"
 
 
 if __name__ == "__main__":

@@ -2,27 +2,12 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Mapping
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated
 
 import msgspec
 from msgspec import Meta
-
-from detectors.command import MAX_BY
-from detectors.report import clean
-from streams.fault import Fault
-from streams.fields import Secret
-
-#: A token that is shorter can be guessed.
-LEAST_TOKEN = 16
-#: ... and a line of a file of tokens is no longer.
-MOST_TOKEN = 500
-_MOST_FILE_BYTES = 1_000_000
-
-_TOKEN = re.compile(r"[!-~]+")
 
 
 class WebSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,8 +37,8 @@ class WebSettings(msgspec.Struct, frozen=True, kw_only=True):
         Annotated[
             Path,
             Meta(
-                description="who may acknowledge, mute and resolve on the page: a line `name token` for each, a token"
-                f" of {LEAST_TOKEN} characters or more"
+                description="who may acknowledge, mute and resolve on the page: a line `name token` each; read again"
+                " when it changes"
             ),
         ]
         | None
@@ -99,46 +84,3 @@ def networks(addresses: tuple[str, ...]) -> tuple[IPv4Network | IPv6Network, ...
                 f"trusted_proxies={address[:80]!r} is no address; write 10.1.2.3, 10.0.0.0/8 or ::1"
             ) from None
     return tuple(found)
-
-
-def read_tokens(path: Path) -> Mapping[Secret, str]:
-    """Names by token of a file of tokens. Fault where it cannot be used; it names lines, and never a token."""
-    try:
-        with path.open("rb") as file:
-            text = file.read(_MOST_FILE_BYTES + 1).decode("utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or "not UTF-8"
-        raise Fault(f"file {path} of web.tokens_file cannot be read", reason, _FORM) from None
-    if len(text.encode()) > _MOST_FILE_BYTES:
-        raise Fault(
-            f"file {path} of web.tokens_file is too large", f"At most {_MOST_FILE_BYTES} bytes are read.", _FORM
-        )
-    found: dict[Secret, str] = {}
-    for number, line in enumerate(text.splitlines(), 1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        problem = _noted(line, found)
-        if problem:
-            raise Fault(f"line {number} of {path} (web.tokens_file) cannot be used", problem, _FORM)
-    if not found:
-        raise Fault(f"file {path} of web.tokens_file names nobody", "", _FORM)
-    return found
-
-
-_FORM = "Write a line `name token` for each who may, the token long and random: openssl rand -hex 32"
-
-
-def _noted(line: str, found: dict[Secret, str]) -> str:
-    """Note who has a token; what is wrong with the line, '' if nothing is."""
-    parts = line.split()
-    if len(parts) != 2:
-        return "It has to be a name, blanks, and a token, both without blanks."
-    name, token = clean(parts[0]), Secret(parts[1])
-    if not name or len(name) > MAX_BY:
-        return f"The name has to have 1 to {MAX_BY} characters, none of them a control character."
-    if not _TOKEN.fullmatch(parts[1]) or not LEAST_TOKEN <= len(parts[1]) <= MOST_TOKEN:
-        return f"The token has to have {LEAST_TOKEN} to {MOST_TOKEN} characters: letters, digits and signs of ASCII."
-    if token in found:
-        return "The token stands there twice."
-    found[token] = name
-    return ""

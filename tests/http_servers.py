@@ -15,12 +15,12 @@ from prometheus_client import CollectorRegistry
 
 from detectors.alert import Severity
 from detectors.command import Command
-from streams.fields import Secret
 from streams.health import Health
 from streams.http_ingest.problem import Refused
 from streams.http_ingest.server import HttpIngest
 from streams.metrics import Metrics
 from streams.settings import HttpIngestSettings, Settings
+from streams.tokens import digest
 from streams.web.access import Access
 from streams.web.incidents import IncidentView
 from streams.web.server import make_app, serve
@@ -110,7 +110,7 @@ async def status() -> AsyncIterator[str]:
         registry=Metrics(CollectorRegistry()).registry,
         health=health,
         now=lambda: NOON + 4.0,
-        access=Access(WebSettings(), {Secret(PERSONS_TOKEN): "maria"}),
+        access=Access(WebSettings(), {digest(PERSONS_TOKEN): "maria"}),
         send=send,
     )
     served = await serve(app, "127.0.0.1", 0)

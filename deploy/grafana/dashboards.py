@@ -343,22 +343,27 @@ def now() -> list[Json]:
             unit="percentunit",
             values=["explains", "take part"],
         ),
-        figures(
-            4,
-            "Silent sources",
-            "For how long a source has said nothing though reports were to be expected: outages that only it "
-            "would show are not seen.",
-            [
-                query(
-                    f"max by (source) ({of('groundswell_source_silent_seconds')})",
-                    "{{source}}",
-                )
-            ],
-            unit="s",
-            thresholds=steps((None, YELLOW), (600, RED)),
-            runbook="GroundswellSourceSilent",
-        ),
+        silent_sources(4),
     ]
+
+
+def silent_sources(width: int) -> Json:
+    """On both dashboards."""
+    return figures(
+        width,
+        "Silent sources",
+        "For how long a source has said nothing though reports were to be expected: outages that only it "
+        "would show are not seen.",
+        [
+            query(
+                f"max by (source) ({of('groundswell_source_silent_seconds')})",
+                "{{source}}",
+            )
+        ],
+        unit="s",
+        thresholds=steps((None, YELLOW), (600, RED)),
+        runbook="GroundswellSourceSilent",
+    )
 
 
 def by_place() -> list[Json]:
@@ -663,20 +668,7 @@ def input_() -> list[Json]:
             unit="percentunit",
             runbook="GroundswellDeadLettersUnusual",
         ),
-        figures(
-            7,
-            "Silent sources",
-            "For how long a source has said nothing though reports were to be expected.",
-            [
-                query(
-                    f"max by (source) ({of('groundswell_source_silent_seconds')})",
-                    "{{source}}",
-                )
-            ],
-            unit="s",
-            thresholds=steps((None, YELLOW), (600, RED)),
-            runbook="GroundswellSourceSilent",
-        ),
+        silent_sources(7),
     ]
 
 

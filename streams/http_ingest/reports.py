@@ -12,7 +12,6 @@ import msgspec
 from detectors import report
 from detectors.report import Reason, Rejected, Report
 from streams.http_ingest.problem import Refusal, Refused, ReportError, shortened
-from streams.http_ingest.tokens import Grant
 
 JSON = "application/json"
 NDJSON = "application/x-ndjson"
@@ -33,6 +32,13 @@ def _names(pairs: list[tuple[str, Any]]) -> list[str]:
 
 #: The names of the outermost object. Numbers stay text: one of 5,000 digits is no matter where nobody reads it.
 _decode_names = json.JSONDecoder(object_pairs_hook=_names, parse_int=str, parse_float=str).decode
+
+
+class Grant(msgspec.Struct, frozen=True):
+    """What a token is good for. source: as the tokens file spells it; identity: its folded name."""
+
+    source: str
+    identity: str
 
 
 class Limits(msgspec.Struct, frozen=True):

@@ -14,16 +14,18 @@ import msgspec
 import structlog
 from aiohttp import web
 
+from detectors import report
 from streams.fault import Fault
 from streams.health import Verdict
 from streams.http_ingest import body, problem, reports
 from streams.http_ingest.delivery import Delivery
 from streams.http_ingest.problem import Refusal, Refused
 from streams.http_ingest.rate import Rates
-from streams.http_ingest.tokens import Grant, Tokens
+from streams.http_ingest.reports import Grant
 from streams.listener import Bounds, listen
 from streams.metrics import Metrics
 from streams.settings import Settings
+from streams.tokens import Tokens, TokensFile, holder, watch
 
 PATH = "/v1/reports"
 HEALTH = "/healthz"
@@ -37,8 +39,6 @@ LINGER_SECONDS = 2.0
 #: Bytes of a line of the head; tokens have a tenth of it.
 HEAD_LINE_BYTES = 4096
 HEAD_LINES = 64
-#: How often the tokens file is looked at, seconds.
-TOKENS_SECONDS = 2.0
 
 _HEADERS = {"Server": "groundswell", "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
 _CHALLENGE = 'Bearer realm="groundswell"'
@@ -78,7 +78,7 @@ class HttpIngest:
         self.address = ("", 0)
         self._rule = rule
         self._metrics = metrics
-        self._tokens = Tokens(rule.tokens_file)
+        self._tokens = TokensFile(rule.tokens_file, "http_ingest.tokens_file")
         self._rates = Rates(per_second=rule.reports_per_second, burst=rule.burst_reports)
         self._sink: Sink = sink or Delivery(settings)
         self._limits = reports.Limits(
@@ -87,8 +87,7 @@ class HttpIngest:
         self._in_flight: Counter[str] = Counter()
         self._runner: web.AppRunner | None = None
         self._listener: asyncio.Server | None = None
-        for source in self._tokens.sources:
-            metrics.http_reports.labels(source)
+        self._heed(self._tokens.tokens)
 
     async def start(self) -> None:
         """Listen. Fault where the address is taken or none of ours."""
@@ -117,7 +116,12 @@ class HttpIngest:
                 "Give another http_ingest.host or http_ingest.port.",
             ) from None
         self.address = self._listener.sockets[0].getsockname()[:2]
-        log.info("reports over HTTP", host=self.address[0], port=self.address[1], sources=self._tokens.sources)
+        log.info(
+            "reports over HTTP",
+            host=self.address[0],
+            port=self.address[1],
+            sources=self._tokens.names,
+        )
 
     async def close(self) -> None:
         """Take no more connections, answer the requests that are in work, let go of Kafka."""
@@ -128,17 +132,15 @@ class HttpIngest:
         await self._sink.close()
 
     async def _watch_tokens(self, _app: web.Application) -> AsyncIterator[None]:
-        async def watch() -> None:
-            while True:
-                await asyncio.sleep(TOKENS_SECONDS)
-                if self._tokens.reload():
-                    self._rates.keep(self._tokens.identities)
-                    for source in self._tokens.sources:
-                        self._metrics.http_reports.labels(source)
-
-        task = asyncio.create_task(watch())
+        task = asyncio.create_task(watch(self._tokens, self._heed))
         yield
         task.cancel()
+
+    def _heed(self, tokens: Tokens) -> None:
+        sources = set(tokens.values())
+        self._rates.keep({report.fold(source) for source in sources})
+        for source in sorted(sources):
+            self._metrics.http_reports.labels(source)  # there at 0, so that its first reports count in a rate
 
     @web.middleware
     async def _answer(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
@@ -208,15 +210,15 @@ class HttpIngest:
                 "Send the header Authorization: Bearer TOKEN, with the token that you were given.",
                 headers={"WWW-Authenticate": _CHALLENGE},
             )
-        grant = self._tokens.grant(token.strip())
-        if grant is None:
+        source = holder(token.strip(), self._tokens.tokens)
+        if source is None:
             raise Refused(
                 Refusal.NO_TOKEN,
                 "the token is not known here",
                 "Ask who runs this for a new one; they stand in http_ingest.tokens_file.",
                 headers={"WWW-Authenticate": f'{_CHALLENGE}, error="invalid_token"'},
             )
-        return grant
+        return Grant(source, report.fold(source))
 
     def _check_rate(self, grant: Grant) -> None:
         seconds = self._rates.wait_seconds(grant.identity, now=monotonic())

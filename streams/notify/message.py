@@ -12,9 +12,10 @@ from urllib.parse import quote
 
 from detectors.alert import Alert, Contacts, Kind, Part, State, words
 from streams.notify.text import MOST_URL
+from streams.web.texts import TEXTS, Language
+from streams.web.wording import chance
 
-#: Weeks in a year, of `chance`.
-_YEAR = 52.18
+_ENGLISH = TEXTS[Language.ENGLISH]
 
 
 class Figure(NamedTuple):
@@ -47,7 +48,7 @@ def figures(alert: Alert) -> Iterator[Figure]:
         yield Figure("Usual", f"{_number(alert.expected)} ({low}–{high})")
         if alert.ratio is not None:
             yield Figure("Times the usual", _number(alert.ratio))
-    yield Figure("By chance", chance(alert.evidence))
+    yield Figure("By chance", chance(alert.evidence, _ENGLISH))
     yield Figure("Since", moment(alert.started_at))
     if alert.resolved_at is not None:
         ended = "" if alert.resolution is None else f", {alert.resolution.value}"
@@ -120,22 +121,6 @@ def cost(contacts: Contacts) -> str:
     if contacts.forecast_cost is not None:
         told += f", {_number(contacts.forecast_cost)} {contacts.currency or ''}".rstrip()
     return f"{told}."
-
-
-def chance(evidence: float) -> str:
-    """How often chance alone does this to a series, of evidence in log10 series-weeks.
-
-    >>> chance(1.0), chance(3.0), chance(23.0)
-    ('once in 10 weeks', 'once in 19 years', 'practically never')
-    """
-    if evidence <= 0:
-        return "every week"
-    if evidence >= 8:
-        return "practically never"
-    weeks = 10**evidence
-    if weeks < 2 * _YEAR:
-        return f"once in {weeks:.0f} week{'s' if round(weeks) != 1 else ''}"
-    return f"once in {weeks / _YEAR:,.0f} years"
 
 
 def moment(text: str) -> str:

@@ -7,7 +7,6 @@ import hashlib
 import hmac
 import re
 import secrets
-from collections.abc import Mapping
 from ipaddress import IPv6Address, ip_address
 
 import msgspec
@@ -15,8 +14,8 @@ from aiohttp import web
 
 from detectors.command import MAX_BY
 from detectors.report import clean
-from streams.fields import Secret
-from streams.web_settings import MOST_TOKEN, WebSettings, networks
+from streams.tokens import Tokens, holder
+from streams.web_settings import WebSettings, networks
 
 TOKEN_COOKIE = "groundswell_token"
 #: A secret of the browser that its forms are signed with: another site can send them, but not know it.
@@ -46,12 +45,15 @@ class User(msgspec.Struct, frozen=True):
 class Access:
     """Who may do what, by the settings. A token is compared in constant time, and neither shown nor logged."""
 
-    def __init__(self, settings: WebSettings, tokens: Mapping[Secret, str]) -> None:
-        """tokens: names by token, as `read_tokens` reads them."""
-        self._tokens = [(_digest(token.reveal()), name) for token, name in tokens.items()]
+    def __init__(self, settings: WebSettings, tokens: Tokens) -> None:
+        self._tokens = tokens
         self._header = settings.user_header
         self._proxies = networks(settings.trusted_proxies)
         self._public_url = settings.public_url
+
+    def heed(self, tokens: Tokens) -> None:
+        """Let those in who have these tokens, and nobody else."""
+        self._tokens = tokens
 
     @property
     def has_login(self) -> bool:
@@ -77,14 +79,8 @@ class Access:
         return None if name is None else User(name, Way.PROXY)
 
     def named(self, token: str) -> str | None:
-        """Who has a token. Takes as long for a token that nobody has."""
-        if not token or len(token) > MOST_TOKEN:
-            return None
-        digest, found = _digest(token), None
-        for known, name in self._tokens:
-            if hmac.compare_digest(digest, known):
-                found = name
-        return found
+        """Who has a token."""
+        return holder(token, self._tokens)
 
     def _proxied(self, request: web.Request) -> str | None:
         """Who a trusted proxy says that it is."""
@@ -157,7 +153,3 @@ def keep(response: web.StreamResponse, name: str, value: str, *, https: bool, se
     """Set a cookie that no script reads and no form of another site sends."""
     # Not Strict: who follows a link of a page in Slack would be logged in no more, and get a new form secret.
     response.set_cookie(name, value, max_age=seconds, path="/", httponly=True, secure=https, samesite="Lax")
-
-
-def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode("utf-8", "replace")).digest()

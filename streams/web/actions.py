@@ -13,8 +13,9 @@ import structlog
 from aiokafka.errors import KafkaError
 from msgspec import Meta
 
+from detectors import command as command_record
 from detectors.alert import Alert, State
-from detectors.command import MAX_MUTE_SECONDS, MAX_REASON, Action, Command
+from detectors.command import MAX_REASON, Command
 from detectors.report import Rejected
 from streams import saying
 from streams.fault import Fault
@@ -33,18 +34,9 @@ Send = Callable[[Command], Awaitable[None]]
 class CommandRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What to say of an incident. Who says it is told by the token or the proxy."""
 
-    action: Annotated[
-        Action,
-        Meta(
-            description="ack: somebody looks after it, no page in this episode; mute: no page, also if it comes back;"
-            " unmute: pages again; resolve: it is over; false-alarm: it was none, which counts"
-        ),
-    ]
+    action: command_record.Asked
     reason: Annotated[str, Meta(max_length=MAX_REASON, description="why, for those who see the incident")] = ""
-    for_seconds: Annotated[
-        Annotated[float, Meta(gt=0, le=MAX_MUTE_SECONDS)] | None,
-        Meta(description="of a mute: for how long, in event time; null: until unmute"),
-    ] = None
+    for_seconds: command_record.ForSeconds = None
     until: Annotated[
         Annotated[datetime, Meta(tz=True)] | int | float | None,
         Meta(description="of a mute, instead of for_seconds: until when, an event time"),

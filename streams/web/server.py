@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -37,6 +38,8 @@ _SECURITY_HEADERS = {
 #: A browser has a connection for the live updates, and one or two more. All together must not eat up the file
 #: descriptors that the worker talks to Kafka with. A proxy keeps connections for a minute and expects us to.
 BOUNDS = Bounds(connections=512, idle_seconds=75.0, linger_seconds=2.0, head_line_bytes=8190, head_lines=128)
+#: They last, or are cheap and asked by what must not wait.
+_AT_ONCE = frozenset({"/events", "/healthz", "/readyz", "/metrics"})
 _STATIC = Path(__file__).parent / "static"
 _CONTENT_TYPES = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _encode = msgspec.json.Encoder().encode
@@ -128,7 +131,7 @@ def make_app(
     actions = None if send is None else Actions(view, send)
     site, live = _Site(registry, health, now), Live(view, registry, health, now)
     pages = Pages(view, live, access, actions, catalogued, site.asset_urls)
-    app = web.Application(middlewares=[_errors(pages)])
+    app = web.Application(middlewares=[_in_turn(), _errors(pages)])
     app.add_routes([*pages.routes(), *Api(view, access, actions, catalogued).routes(), *site.routes()])
     app.add_routes([web.get("/events", live.events, allow_head=False)])
     app.on_response_prepare.append(_secure)
@@ -159,6 +162,22 @@ def _reachable(host: str) -> str:
     if host in ("0.0.0.0", "::"):  # all interfaces: no address that a browser can go to
         return "localhost"
     return f"[{host}]" if ":" in host else host
+
+
+def _in_turn() -> Middleware:
+    """What is read is made one after the other: between any two, whatever else is on the worker's loop has its turn."""
+    turn = asyncio.Lock()
+
+    @web.middleware
+    async def answered(request: web.Request, handler: Handler) -> web.StreamResponse:
+        resource = request.match_info.route.resource
+        if request.method not in ("GET", "HEAD") or (resource is not None and resource.canonical in _AT_ONCE):
+            return await handler(request)
+        async with turn:
+            await asyncio.sleep(0)  # a handler that waits for nothing would hand the turn on within the same round
+            return await handler(request)
+
+    return answered
 
 
 def _errors(pages: Pages) -> Middleware:

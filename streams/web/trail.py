@@ -220,7 +220,10 @@ def _told(course: Course | None) -> Counts | None:
         return None
     bucket_ms = course.bucket_seconds * 1000
     begin = end - length * bucket_ms
-    table = np.array([column[-length:] for column in columns], dtype=np.float64)
+    try:
+        table = np.array([column[-length:] for column in columns], dtype=np.float64)
+    except OverflowError:  # JSON has whole numbers of any length
+        return None
     return None if begin < 0 else Counts(begin, bucket_ms, np.clip(table, -1.0, _LARGEST))
 
 

@@ -9,9 +9,9 @@ from playwright.async_api import Browser
 from prometheus_client import CollectorRegistry
 
 from detectors.command import Command
-from streams.fields import Secret
 from streams.health import Health
 from streams.metrics import Metrics
+from streams.tokens import digest
 from streams.web.access import Access
 from streams.web.incidents import IncidentView
 from streams.web.server import Served, make_app, serve
@@ -47,7 +47,7 @@ class Site:
             registry=self.metrics.registry,
             health=self.health,
             now=lambda: NOON + 4,
-            access=Access(WebSettings(), {Secret(TOKEN): "maria"}),
+            access=Access(WebSettings(), {digest(TOKEN): "maria"}),
             send=self.heed,
         )
         self.served = await serve(app, "127.0.0.1", port)

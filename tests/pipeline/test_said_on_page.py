@@ -39,6 +39,13 @@ async def test_command_of_the_api_is_answered_by_the_record_and_shown_on_the_pag
             page = await answer.text()
         async with session.get(f"{url}/api/incidents/{first.id}") as answer:
             steps = [step["what"] for step in (await answer.json())["timeline"]]
+
+        async def is_nobodys() -> bool:
+            async with session.post(f"{url}/api/incidents/{first.id}/commands", json={}, headers=headers) as answer:
+                return answer.status == 401
+
+        (stage.folder / "tokens").write_text(f"maria {TOKEN[::-1]}\n")
+        await harness.wait_until(is_nobodys, 30, "the worker let go of the token that was taken out")
         worker.check_alive()
         assert await worker.stop() == 0
 

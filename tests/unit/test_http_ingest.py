@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 from prometheus_client import generate_latest
 
+from streams import tokens
 from streams.fault import Fault
 from streams.http_ingest import body, server
 from streams.http_ingest.problem import Refusal, Refused
@@ -560,7 +561,7 @@ async def test_address_that_is_taken_is_told_by_its_setting(tmp_path):
 
 
 async def test_tokens_that_change_are_heeded_without_a_restart(tmp_path, monkeypatch):
-    monkeypatch.setattr(server, "TOKENS_SECONDS", 0.02)
+    monkeypatch.setattr(tokens, "LOOK_SECONDS", 0.02)
     new = "a-new-token-of-the-call-centre"
     async with ingest(tmp_path) as at:
         at.tokens_file.write_text(f"{SOURCE} {new}\nnew feed {TOKEN}\n")

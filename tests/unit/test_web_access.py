@@ -4,17 +4,16 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
-from streams.fault import Fault
-from streams.fields import Secret
+from streams.tokens import digest
 from streams.web.access import Access, Way, form_secret, form_token, is_signed
-from streams.web_settings import WebSettings, networks, read_tokens
+from streams.web_settings import WebSettings, networks
 
 TOKEN = "3f9c1d2e4b5a69788796a5b4"
 PROXIED = WebSettings(user_header="X-Forwarded-User", trusted_proxies=("10.0.0.0/8", "::1"))
 
 
 def access(settings: WebSettings = PROXIED) -> Access:
-    return Access(settings, {Secret(TOKEN): "maria", Secret("another token of hers"): "maria"})
+    return Access(settings, {digest(TOKEN): "maria", digest("another token of hers"): "maria"})
 
 
 def asked(remote: str = "192.0.2.7", **headers: str) -> web.Request:
@@ -43,6 +42,15 @@ def test_cookie_names_its_owner():
 @pytest.mark.parametrize("token", ["", TOKEN[:-1], TOKEN + "x", TOKEN.upper(), "maria", "x" * 10_000, "\udcff"])
 def test_other_tokens_are_nobodys(token):
     assert access().named(token) is None
+
+
+def test_token_that_is_taken_away_is_nobodys_at_once_in_a_cookie_too():
+    known = access()
+    known.heed({digest("another token of hers"): "maria"})
+
+    assert known.user(asked(Cookie=f"groundswell_token={TOKEN}")) is None
+    assert known.user(asked(Authorization=f"Bearer {TOKEN}")) is None
+    assert known.named("another token of hers") == "maria"
 
 
 def test_wrong_bearer_token_is_not_made_up_for_by_a_cookie_or_a_proxy():
@@ -147,53 +155,6 @@ def test_form_is_signed_for_one_user_of_one_browser():
 
 
 # Settings
-
-
-def test_file_of_tokens_names_who_has_which(tmp_path):
-    file = tmp_path / "tokens"
-    file.write_text(f"# on call\n\nmaria   {TOKEN}\r\njoe\tanother-token-of-joe\n")
-
-    found = read_tokens(file)
-
-    assert found == {Secret(TOKEN): "maria", Secret("another-token-of-joe"): "joe"}
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        ("", "names nobody"),
-        ("# nobody\n", "names nobody"),
-        ("maria\n", "line 1"),
-        (f"a\nmaria {TOKEN}\n", "line 1"),
-        (f"\nmaria rossi {TOKEN}\n", "line 2"),
-        ("maria too-short\n", "line 1"),
-        (f"maria {TOKEN}\njoe {TOKEN}\n", "line 2"),
-        (f"mar\u202eia {TOKEN}\n", "line 1"),
-        (f"maria {TOKEN}ü\n", "line 1"),
-        (f"maria {TOKEN * 100}\n", "line 1"),
-        (f"maria {TOKEN}\n" + "#" * 1_000_001, "too large"),
-    ],
-)
-def test_file_of_tokens_that_cannot_be_used_is_told_without_a_token(tmp_path, text, said):
-    file = tmp_path / "tokens"
-    file.write_text(text)
-
-    with pytest.raises(Fault) as caught:
-        read_tokens(file)
-
-    fault = caught.value
-    assert said in fault.fact
-    assert fault.hint
-    assert TOKEN not in fault.fact + fault.detail + fault.hint
-    assert "too-short" not in fault.fact + fault.detail + fault.hint
-
-
-def test_file_of_tokens_that_is_missing_or_no_text_is_told(tmp_path):
-    (tmp_path / "bytes").write_bytes(b"maria \xff\xff")
-
-    for name in ("missing", "bytes"):
-        with pytest.raises(Fault, match="cannot be read"):
-            read_tokens(tmp_path / name)
 
 
 def test_header_needs_a_proxy_that_is_believed():

@@ -10,7 +10,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from aiokafka.errors import KafkaConnectionError
 
 from detectors.command import Action, Command
-from streams.fields import Secret
+from streams.tokens import digest
 from streams.web import actions, requests
 from streams.web.access import Access
 from streams.web_settings import WebSettings
@@ -61,7 +61,7 @@ def kafka(worker) -> Kafka:
 
 
 def access(settings: WebSettings = PROXY) -> Access:
-    return Access(settings, {Secret(TOKEN): "maria"})
+    return Access(settings, {digest(TOKEN): "maria"})
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from msgspec.structs import replace
 
 from detectors.alert import Acknowledged, Alert, Contacts, Earlier, Muted, Part, Severity, Verdict, Word, decode, encode
-from streams.fields import Secret
+from streams.tokens import digest
 from streams.web.access import Access
 from streams.web_settings import WebSettings
 from tests.made_alerts import course, outage, resolved
@@ -134,7 +134,7 @@ async def pages(values: list[str], user: bool) -> list[tuple[str, str]]:
     async def send(command: object) -> None:
         raise AssertionError("nobody says anything here")
 
-    app = worker.app(access=Access(WebSettings(), {Secret(TOKEN): "maria"}), send=send)
+    app = worker.app(access=Access(WebSettings(), {digest(TOKEN): "maria"}), send=send)
     headers = {"Authorization": f"Bearer {TOKEN}"} if user else {}
     found = []
 

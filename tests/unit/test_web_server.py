@@ -14,9 +14,9 @@ from prometheus_client import CollectorRegistry
 from detectors.alert import Kind, Severity, State
 from detectors.alert import decode as decode_alert
 from detectors.catalogue import Service
-from streams.fields import Secret
 from streams.health import Health
 from streams.metrics import Metrics
+from streams.tokens import digest
 from streams.web import live, server
 from streams.web.access import Access
 from streams.web.incidents import IncidentView
@@ -650,7 +650,7 @@ async def test_what_is_no_http_is_neither_repeated_nor_logged_it_may_be_a_token(
 @pytest.mark.parametrize("path", ["/login", "/api/incidents/1/commands"])
 @pytest.mark.parametrize("coding", [b"", b"Content-Encoding: gzip\r\n"])
 async def test_body_that_is_not_what_its_head_says_is_no_fault_of_ours(worker, path, coding, capfd, caplog):
-    access = Access(WebSettings(), {Secret(TOKEN.decode()): "maria"})
+    access = Access(WebSettings(), {digest(TOKEN.decode()): "maria"})
 
     async def send(command: object) -> None:
         raise AssertionError("there is no command in it")
@@ -687,6 +687,35 @@ async def test_connections_that_only_sit_there_keep_nobody_out(worker, monkeypat
         writer.close()
     await served.close()
     await asyncio.gather(*ends)
+
+
+@pytest.mark.parametrize("path", ["/", "/history?service=x", "/feed.atom", "/api/incidents", "/nowhere"])
+async def test_flood_of_requests_lets_the_worker_go_on_between_any_two(worker, path):
+    """As a feed a thousand incidents take 50 ms: three hundred requests at once kept all stages still for 15 s."""
+    turn, turns = 0, []
+
+    @web.middleware
+    async def noting(request, handler):
+        turns.append(turn)
+        return await handler(request)
+
+    async def work():
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    app = worker.app()
+    app.middlewares.append(noting)
+    served = await serve(app, "127.0.0.1", 0)
+    working = asyncio.create_task(work())
+    await asyncio.gather(
+        *(sent(served, f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()) for _ in range(50))
+    )
+    working.cancel()
+    await served.close()
+
+    assert len(turns) == len(set(turns)) == 50
 
 
 async def test_live_browsers_are_not_hung_up_on_for_others(worker, monkeypatch):

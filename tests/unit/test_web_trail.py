@@ -121,6 +121,7 @@ def test_counts_become_coarser_before_they_become_many_and_lose_none(hours):
         replace(course([1, 2]), end="2022-10-25T12:00:00"),
         replace(course([1, 2]), end="1970-01-01T00:00:01Z"),
         replace(course([1, 2]), low=[]),
+        replace(course([1, 2]), observed=[1, 10**400]),
     ],
 )
 def test_course_that_cannot_be_drawn_is_left_out(odd):

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
 
-from streams.http_ingest.tokens import MOST_BYTES, MOST_TOKENS, Grant, Tokens, TokensError, parse
+from streams import tokens
+from streams.tokens import MOST_BYTES, MOST_TOKENS, Tokens, TokensError, TokensFile, digest, holder, parse, watch
 
 ONE, TWO = "0123456789abcdef", "a.b-c_d~e+f/0123=="
 FILE = Path("tokens")
 
 
-def read(path: Path, text: str) -> Tokens:
+def read(path: Path, text: str) -> TokensFile:
     path.write_text(text)
-    return Tokens(path)
+    return TokensFile(path, "web.tokens_file")
+
+
+def held(token: str, file: TokensFile) -> str | None:
+    return holder(token, file.tokens)
 
 
 @pytest.fixture
@@ -22,27 +28,27 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "tokens"
 
 
-def test_line_is_a_source_and_a_token(path):
-    tokens = read(path, f"# feeds\n\n  outage-site\t{ONE}  \r\n#{TWO} x\nCall  centre {TWO}\n")
+def test_line_is_a_name_and_a_token(path):
+    file = read(path, f"# feeds\n\n  outage-site\t{ONE}  \r\n#{TWO} x\nCall  centre {TWO}\n")
 
-    assert tokens.sources == ["Call centre", "outage-site"]
-    assert tokens.grant(ONE) == Grant("outage-site", "outage-site")
-    assert tokens.grant(TWO) == Grant("Call centre", "call centre")
+    assert file.names == ["Call centre", "outage-site"]
+    assert held(ONE, file) == "outage-site"
+    assert held(TWO, file) == "Call centre"
 
 
 def test_only_the_whole_token_is_one(path):
-    tokens = read(path, f"calls {ONE}\n")
+    file = read(path, f"calls {ONE}\n")
 
-    assert [tokens.grant(token) for token in ("", ONE[:-1], ONE + " ", ONE.upper(), "\udcff", "x" * 100_000)] == [
+    assert [held(token, file) for token in ("", ONE[:-1], ONE + " ", ONE.upper(), "\udcff", "x" * 100_000)] == [
         None
     ] * 6
 
 
-def test_source_may_have_several_tokens_and_is_spelled_as_at_first(path):
-    tokens = read(path, f"Calls {ONE}\ncalls {TWO}\n")
+def test_name_may_have_several_tokens_and_is_spelled_as_at_first(path):
+    file = read(path, f"Calls {ONE}\ncalls {TWO}\n")
 
-    assert tokens.sources == ["Calls"]
-    assert tokens.grant(TWO) == Grant("Calls", "calls")
+    assert file.names == ["Calls"]
+    assert held(TWO, file) == "Calls"
 
 
 @pytest.mark.parametrize(
@@ -53,9 +59,9 @@ def test_source_may_have_several_tokens_and_is_spelled_as_at_first(path):
         ("calls " + "x" * 513, "the token in line 1 of tokens cannot be one"),
         (f"calls {ONE}é", "the token in line 1 of tokens cannot be one"),
         (f"calls {ONE}'", "the token in line 1 of tokens cannot be one"),
-        (f"* {ONE}", "line 1 of tokens names a source that no report can have"),
-        (f"a\x1b[m {ONE}", "line 1 of tokens names a source that no report can have"),
-        ("x" * 201 + f" {ONE}", "line 1 of tokens names a source that no report can have"),
+        (f"* {ONE}", "line 1 of tokens has a name that none can be"),
+        (f"a\x1b[m {ONE}", "line 1 of tokens has a name that none can be"),
+        ("x" * 201 + f" {ONE}", "line 1 of tokens has a name that none can be"),
         (f"calls {ONE}\nother {ONE}", "lines 1 and 2 of tokens have the same token"),
         ("\n".join(f"calls {number:016}" for number in range(MOST_TOKENS + 1)), "tokens has 1001 tokens"),
     ],
@@ -82,54 +88,66 @@ def test_file_that_cannot_be_read_is_told(path, raw, fact):
         path.write_bytes(raw)
 
     with pytest.raises(TokensError, match=fact):
-        Tokens(path)
+        TokensFile(path, "web.tokens_file")
 
 
 def test_file_without_tokens_lets_nobody_in(path):
-    tokens = read(path, "# none yet\n")
+    file = read(path, "# none yet\n")
 
-    assert tokens.sources == []
-    assert tokens.grant(ONE) is None
+    assert file.names == []
+    assert held(ONE, file) is None
 
 
 def test_change_is_heeded_and_only_told_once(path):
-    tokens = read(path, f"calls {ONE}\n")
+    file = read(path, f"calls {ONE}\n")
     path.write_text(f"calls {TWO}\n")
 
-    assert [tokens.reload(), tokens.reload()] == [True, False]
-    assert tokens.grant(ONE) is None
-    assert tokens.grant(TWO) == Grant("calls", "calls")
+    assert [file.reload(), file.reload()] == [True, False]
+    assert held(ONE, file) is None
+    assert held(TWO, file) == "calls"
 
 
 def test_emptied_file_revokes_all(path):
-    tokens = read(path, f"calls {ONE}\n")
+    file = read(path, f"calls {ONE}\n")
     path.write_text("")
 
-    assert tokens.reload()
-    assert tokens.grant(ONE) is None
+    assert file.reload()
+    assert held(ONE, file) is None
 
 
 @pytest.mark.parametrize("broken", [b"calls\n", b"\xff", None])
 def test_mistake_leaves_the_old_tokens_in_force_and_is_logged_once(path, broken, capfd):
-    tokens = read(path, f"calls {ONE}\n")
+    file = read(path, f"calls {ONE}\n")
     if broken is None:
         path.unlink()
     else:
         path.write_bytes(broken)
 
-    assert [tokens.reload(), tokens.reload()] == [False, False]
+    assert [file.reload(), file.reload()] == [False, False]
 
-    assert tokens.grant(ONE) == Grant("calls", "calls")
+    assert held(ONE, file) == "calls"
     shown = "".join(capfd.readouterr())
-    assert shown.count("the tokens file cannot be used") == 1
+    assert shown.count("a tokens file cannot be used") == 1
     assert ONE not in shown
 
 
 def test_mistake_that_is_put_right_is_heeded(path):
-    tokens = read(path, f"calls {ONE}\n")
+    file = read(path, f"calls {ONE}\n")
     path.write_text("calls\n")
-    tokens.reload()
+    file.reload()
     path.write_text(f"calls {TWO}\n")
 
-    assert tokens.reload()
-    assert tokens.grant(TWO) == Grant("calls", "calls")
+    assert file.reload()
+    assert held(TWO, file) == "calls"
+
+
+async def test_watched_file_tells_of_each_change(path, monkeypatch):
+    monkeypatch.setattr(tokens, "LOOK_SECONDS", 0.01)
+    file = read(path, f"maria {ONE}\n")
+    told: asyncio.Queue[Tokens] = asyncio.Queue()
+    watching = asyncio.create_task(watch(file, told.put_nowait))
+
+    path.write_text(f"joe {TWO}\n")
+
+    assert await asyncio.wait_for(told.get(), 5) == {digest(TWO): "joe"}
+    watching.cancel()
