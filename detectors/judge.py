@@ -306,7 +306,7 @@ class Judge:
             if new:
                 self._explain_early(new, evidence, at, said)
             else:
-                self._explain(surging, evidence, at, said)
+                self._explain(surging, evidence, at, said, opened=self._opened(early))
         told = {incident.id for incident, _ in said}
         # The widest last: it goes on while those that it explains do.
         for scope in sorted(self._incidents, key=lambda each: (is_rollup(*each), each)):
@@ -411,13 +411,25 @@ class Judge:
         """What people ended and goes on."""
         return {scope for scope in self._quelled if scope in self._incidents and scope[0] != FEED}
 
-    def _explain(self, surging: list[Scope], evidence: dict[Scope, float], at: int, said: _Said) -> None:
-        """Find the causes of all that surges; open incidents, or change what is open."""
+    def _explain(
+        self,
+        surging: list[Scope],
+        evidence: dict[Scope, float],
+        at: int,
+        said: _Said,
+        *,
+        opened: int | None = None,
+    ) -> None:
+        """Find the causes of all that surges; open incidents, or change what is open.
+
+        opened: begin of the open bucket, ms, where it counts as well: what began at the end of a bucket hardly shows in
+        that one.
+        """
         roots = self._roots
         latest = max(self._cells[scope].onset(at, self._silent) for scope in surging)
         begin = min(latest, at - LOOK_BACK_MS) if latest > at - LATEST_MS else at - LOOK_BACK_MS
         candidates = self._candidates(evidence) | {scope for scope in roots if scope in self._cells}
-        table = self._table(begin, candidates, at)
+        table = self._table(begin, candidates, at, opened)
         chosen = self._chosen(table, surging, evidence, roots | self._explained, at)
         self._explained = set(chosen)
         self._loud = {scope for scope in table.candidates if table.alone(scope) >= PENALTY}
@@ -519,11 +531,15 @@ class Judge:
             and not any(within(scope, each) for each in open_now)
         ]
 
-    def _explain_early(self, early: list[Scope], evidence: dict[Scope, float], at: int, said: _Said) -> None:
-        """As `_explain`, of what began in the open bucket, from that bucket alone."""
-        begin = max(
+    def _opened(self, early: list[Scope]) -> int:
+        """Begin of the bucket that is open, ms."""
+        return max(
             part.start for scope in early for feed in self._cells[scope].feeds if (part := feed.part) is not None
         )
+
+    def _explain_early(self, early: list[Scope], evidence: dict[Scope, float], at: int, said: _Said) -> None:
+        """As `_explain`, of what began in the open bucket, from that bucket alone."""
+        begin = self._opened(early)
         atoms = []
         for scope in sorted(self._cells):
             if not is_rollup(*scope):
@@ -538,8 +554,11 @@ class Judge:
         chosen = {cause: nats for cause, nats in chosen.items() if any(overlap(cause, scope) for scope in early)}
         self._conclude(table, chosen, early, evidence, at, said)
 
-    def _table(self, begin: int, candidates: set[Scope], at: int) -> Table:
-        """Observed and expected since `begin`, of series, and of what is left of roll-ups without them."""
+    def _table(self, begin: int, candidates: set[Scope], at: int, opened: int | None) -> Table:
+        """Observed and expected since `begin`, of series, and of what is left of roll-ups without them.
+
+        opened: see `_explain`.
+        """
         ended = [each for each in self._incidents.values() if each.resolved is not None and each.calm is not None]
         atoms: list[Atom] = []
         sums: dict[tuple[str | None, str | None], Sums] = {}
@@ -549,6 +568,8 @@ class Judge:
             if cell.told < at:
                 continue
             told = cell.over(begin)
+            if opened is not None:
+                told = told.also(cell.early(opened))
             if is_rollup(*scope):
                 if scope[0] == ALL or scope[1] == ALL:
                     wholes.append((scope, told))
@@ -560,6 +581,8 @@ class Judge:
             over = max((each.calm or 0 for each in ended if within(scope, each.scope)), default=0)
             if over > begin:
                 told = cell.since(over)
+                if opened is not None:
+                    told = told.also(cell.early(opened))
             atoms.append(Atom(*scope, told.observed, told.expected, told.variance))
         for (service, region), whole in wholes:
             if any(within((service, region), each.scope) and (each.calm or 0) > begin for each in ended):
