@@ -33,6 +33,7 @@ from streams.metrics import Metrics
 from streams.notify.agent import Agent
 from streams.notify.journal import Journal
 from streams.notify.receivers import receiver
+from streams.notify.settings import unreadable
 from streams.saying import Speaker
 from streams.settings import Loaded, Settings, from_environment
 from streams.state import StateTable
@@ -72,7 +73,7 @@ class App(faust.App):  # type: ignore[misc]
     """The stages, and the status page beside them."""
 
     def __init__(self, settings: Settings, *, topics_ready: bool = False) -> None:
-        """topics_ready: the topics are looked after already. Fault where a file of tokens cannot be used."""
+        """topics_ready: the topics are looked after already. Fault where a file of secrets cannot be used."""
         super().__init__(
             topics.app_id(settings),
             **faust_options(settings),
@@ -101,7 +102,9 @@ class App(faust.App):  # type: ignore[misc]
         self._served: Served | None = None
         self._journal = Journal(settings)
         self._speaker = Speaker(settings)
-        # Whoever needs no tokens, such as `groundswell send`, need not be able to read them.
+        # Secrets are read here: `groundswell send`, say, need not be able to.
+        for fault in unreadable(settings.destinations):
+            raise fault
         people = settings.web.tokens_file
         self._tokens = TokensFile(people, "web.tokens_file") if people is not None else None
         wanted = settings.http_ingest.tokens_file is not None

@@ -15,6 +15,7 @@ from streams.cluster import Cluster
 from streams.fault import Fault
 from streams.fields import shown
 from streams.notify import agent as notify
+from streams.notify.settings import unreadable
 from streams.settings import SECTIONS, Loaded, Settings
 from streams.tokens import TokensError, TokensFile
 
@@ -81,7 +82,7 @@ def values(loaded: Loaded) -> list[Value]:
 async def check(loaded: Loaded) -> Checked:
     """Look at everything; problems are in the result. Nothing is written to Kafka."""
     settings = loaded.settings
-    problems: list[Fault] = list(_tokens(settings))
+    problems: list[Fault] = [*_tokens(settings), *unreadable(settings.destinations)]
     brokers: tuple[cluster.Broker, ...] = ()
     found: list[topics.Found] = []
     rights: dict[str, frozenset[str] | None] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,12 +49,9 @@ def _destination(name: str, table: Mapping[str, Any], where: str, folder: Path) 
     fields = {_name(field): field for field in fields_of(name, kind)}
     given = {each: value for each, value in table.items() if each != "type"}
     try:
-        found = kind(**_values(title, given, fields, folder))
+        return kind(**_values(title, given, fields, folder))
     except ValueError as error:
         raise DestinationError(f"{title}: {error}") from None
-    for path in files(found):
-        _check_file(title, path)
-    return found
 
 
 def _values(title: str, given: Mapping[str, Any], fields: Mapping[str, Field], folder: Path) -> dict[str, Any]:
@@ -82,13 +79,18 @@ def _beside(folder: Path, value: Any) -> Any:
     return str(folder / value) if isinstance(value, str) and value else value
 
 
-def _check_file(title: str, path: Path) -> None:
-    try:
-        if not path.read_text("utf-8").strip():
-            raise DestinationError(f"{title}: file {path} is empty", hint="Put the value alone into it.")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or "not UTF-8"
-        raise DestinationError(f"{title}: file {path} cannot be read", reason) from None
+def unreadable(destinations: Mapping[str, Destination]) -> Iterator[DestinationError]:
+    """What is wrong with the files that they name: secrets, which the worker alone need be able to read."""
+    for name, destination in destinations.items():
+        for path in files(destination):
+            try:
+                if not path.read_text("utf-8").strip():
+                    yield DestinationError(
+                        f"[destination.{name}]: file {path} is empty", hint="Put the value alone into it."
+                    )
+            except (OSError, UnicodeDecodeError) as error:
+                reason = (error.strerror if isinstance(error, OSError) else None) or "not UTF-8"
+                yield DestinationError(f"[destination.{name}]: file {path} cannot be read", reason)
 
 
 def read_routes(tables: Any, where: str, destinations: Iterable[str]) -> tuple[Route, ...]:

@@ -91,9 +91,19 @@ async def test_rights_are_asked_for_the_group_of_each_destination_too(broker, em
     assert f"group {topics.app_id(given)}-notify-am" in checked.rights
 
 
+async def test_secret_of_a_destination_that_cannot_be_read_is_told(broker, embedded, tmp_path):
+    given = with_destination(tmp_path, broker, embedded)
+
+    checked = await check.check(Loaded(settings=given, origins=defaultdict(str), path=None))
+
+    assert checked.problems[0].fact == f"[destination.am]: file {tmp_path / 'token'} cannot be read"
+
+
 def with_destination(folder: Path, broker: str, embedded: bool) -> Settings:
     file = folder / "groundswell.toml"
-    file.write_text('[destination.am]\ntype = "alertmanager"\nurls = ["http://am:9093"]\n')
+    file.write_text(
+        '[destination.am]\ntype = "alertmanager"\nurls = ["http://am:9093"]\ntoken_file = "token"\n',
+    )
     return load(file, env=environment(broker, embedded)).settings
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from detectors.alert import Severity
 from streams.notify.destinations import Alertmanager, PagerDuty
+from streams.notify.settings import unreadable
 from streams.settings import Loaded, SettingsError, load
 
 ONCALL = """
@@ -72,7 +73,6 @@ to = ["am"]
         ('[destination.x]\ntype = "pager"\n', ['type="pager" is unknown', "Give one of"]),
         ('[destination.x]\ntype = "pagerduty"\n', ["has no routing_key_file", "file with the integration's key"]),
         (ONCALL + 'routing_kye = "x"\n', ['unknown setting "routing_kye"', "Did you mean routing_key_file?"]),
-        (ONCALL.replace('"key"', '"gone"'), ["gone cannot be read", "No such file"]),
         (ONCALL.replace("oncall", '"On Call"'), ["is not allowed as a name", "small letters"]),
         ('[destination.x]\ntype = "alertmanager"\nurls = ["ftp://a"]\n', ['urls=["ftp://a"] is not allowed']),
         ('[destination.x]\ntype = "alertmanager"\nurls = []\n', ["urls=[] is not allowed"]),
@@ -97,6 +97,31 @@ def test_a_secret_in_the_settings_file_itself_is_no_setting(folder: Path):
 
     assert "Did you mean routing_key_file?" in said
     assert "tulip" not in said
+
+
+@pytest.mark.parametrize(
+    ("content", "fact", "detail"),
+    [
+        (None, "file {} cannot be read", "No such file or directory"),
+        (b"\xff", "file {} cannot be read", "not UTF-8"),
+        (b" \n", "file {} is empty", ""),
+    ],
+)
+def test_a_secret_that_cannot_be_read_is_told_to_who_needs_it(
+    folder: Path, content: bytes | None, fact: str, detail: str
+):
+    secret = folder / "key"
+    if content is None:
+        secret.unlink()
+    else:
+        secret.write_bytes(content)
+
+    # Not here: whoever sends reports, or looks at incidents, need not be able to read it.
+    settings = read(folder, ONCALL).settings
+
+    assert [(fault.fact, fault.detail) for fault in unreadable(settings.destinations)] == [
+        ("[destination.oncall]: " + fact.format(secret), detail)
+    ]
 
 
 def test_a_variable_for_a_destination_says_where_they_stand():
