@@ -187,7 +187,7 @@ class Pages:
 
     async def login(self, request: web.Request) -> web.Response:
         """The form for a token."""
-        return self._login(request, status=200)
+        return self._login(request, request.query.get("next", ""), status=200)
 
     async def log_in(self, request: web.Request) -> web.Response:
         """Keep a token in the browser's cookie, if it is one."""
@@ -196,7 +196,7 @@ class Pages:
             return self._message(request, "refused", "cross_site", status=403)
         token = fields.get("token", "").strip()
         if self._access.named(token) is None:
-            return self._login(request, status=403, wrong=True)
+            return self._login(request, fields.get("next", ""), status=403, wrong=True)
         response = _see_other(_own_path(fields.get("next", "")))
         https = self._access.is_https(request)
         keep(response, TOKEN_COOKIE, token, https=https, seconds=LOGIN_SECONDS)
@@ -217,7 +217,7 @@ class Pages:
         """For a path where nothing is."""
         return self._message(request, "not_found", "no_page", status=404)
 
-    def _login(self, request: web.Request, *, status: int, wrong: bool = False) -> web.Response:
+    def _login(self, request: web.Request, back: str, *, status: int, wrong: bool = False) -> web.Response:
         if not self._access.has_login:
             return self.not_found(request)
 
@@ -226,7 +226,7 @@ class Pages:
                 "headline": texts("login_title"),
                 "mood": "plain",
                 "wrong": wrong,
-                "next": _own_path(request.query.get("next", "")),
+                "next": _own_path(back),
                 "situation": situation,
             }
 
@@ -342,9 +342,9 @@ class Pages:
                 (each.value, each.own_name, f"{path}?{urlencode({**here, 'lang': each.value})}") for each in Language
             ],
             user=visit.user,
-            can_log_in=self._access.has_login and visit.user is None,
+            can_log_in=self._access.has_login and visit.user is None and request.path != "/login",
             can_log_out=visit.user is not None and visit.user.way is Way.COOKIE,
-            login_url=f"/login?{urlencode({'next': path})}",
+            login_url=f"/login?{urlencode({'next': f'{path}?{urlencode(here)}' if here else path})}",
             form_token=visit.form_token,
         )
 

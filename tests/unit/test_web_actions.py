@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from html import unescape
 
 import aiohttp
 import pytest
@@ -281,6 +282,21 @@ async def test_wrong_token_is_refused_and_not_repeated(client):
     assert answer.status == 403
     assert "No such token." in text
     assert "not-my-token" not in text
+
+
+async def test_log_in_leads_back_to_what_was_read_also_after_a_wrong_token(client):
+    html = await (await client.get("/history?service=whats&severity=error&lang=en")).text()
+    [way] = re.findall(r'href="(/login[^"]*)"', html)
+    html = await (await client.get(unescape(way))).text()
+
+    for token in ("not-my-token", TOKEN):
+        [back] = re.findall(r'name="next" value="([^"]*)"', html)
+        assert ">Log in</a>" not in html
+        data = {"form": form_of(html), "token": token, "next": unescape(back)}
+        answer = await client.post("/login", data=data, headers=OWN, allow_redirects=False)
+        html = await answer.text()
+
+    assert answer.headers["Location"] == "/history?service=whats&severity=error"
 
 
 @pytest.mark.parametrize(
