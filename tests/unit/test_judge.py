@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from math import sqrt
 
 import pytest
+from msgspec.structs import replace
 
 from detectors.alert import Alert, Kind, Pager, Resolution, Severity, State
 from detectors.incident import IncidentRule
@@ -69,6 +70,15 @@ class Story:
         """So many minutes in which these have evidence and its series `observed` reports; what is said in them."""
         return [alert for _ in range(number) for alert in self._minute(self._rows(surging, observed), [])]
 
+    def early(self, surging: Mapping[Scope, float], observed: int) -> list[Alert]:
+        """Half of a minute has passed, in which these have evidence and its series `observed` reports; it goes on."""
+        rows = [
+            replace(row, closed=False, expected=row.expected / 2, low=row.low / 2, high=row.high / 2)
+            for row in self._rows(surging, observed)
+        ]
+        at = BEGIN + self.next_minute * MINUTE + MINUTE // 2 + LATENESS
+        return self._told(SurgeRecord(0, 1, at, [Tick(at, rows, [])]))
+
     def silent_minutes(self, number: int, missed: float = 50.0, evidence: float = 9.0) -> list[Alert]:
         """So many minutes in which the source is told of as silent, since the first of them."""
         since = BEGIN + self.next_minute * MINUTE
@@ -93,7 +103,10 @@ class Story:
     def _minute(self, rows: list[SurgeRow], silent: list[Silent]) -> list[Alert]:
         at = BEGIN + (self.next_minute + 1) * MINUTE + LATENESS
         self.next_minute += 1
-        told = self.judge.apply(SurgeRecord(0, 1, at, [Tick(at, rows, silent)]))
+        return self._told(SurgeRecord(0, 1, at, [Tick(at, rows, silent)]))
+
+    def _told(self, record: SurgeRecord) -> list[Alert]:
+        told = self.judge.apply(record)
         self.alerts += told
         self.pages += [alert for alert in told if self.pager.pages(alert)]
         return told
@@ -137,7 +150,7 @@ class Story:
         )
 
 
-def who(alerts: Sequence[Alert]) -> list[tuple[Kind, str | None, str | None]]:
+def who(alerts: Iterable[Alert]) -> list[tuple[Kind, str | None, str | None]]:
     return [(alert.kind, alert.service, alert.region) for alert in alerts]
 
 
@@ -366,6 +379,18 @@ def test_parent_is_told_as_resolved_before_its_parts_are() -> None:
     assert resolved[0].id == parent.id
     assert {alert.parent for alert in resolved[1:]} == {parent.id}
     assert {alert.resolved_at for alert in resolved} == {"2022-10-25T07:15:03Z"}
+
+
+def test_outage_that_begins_at_the_end_of_a_bucket_is_one_cause_within_the_next() -> None:
+    story = Story()
+    story.minutes(5, {})
+    story.onset = 5
+    hardly = story.minutes(1, {("whatsapp", "*"): 2.5}, observed=6)
+
+    alerts = story.early(dict.fromkeys(WHATSAPP_DOWN, 2.5), observed=40)
+
+    assert hardly == []
+    assert who(alert for alert in alerts if alert.parent is None) == [(Kind.SERVICE, "whatsapp", None)]
 
 
 def test_what_begins_while_an_incident_is_calm_is_no_part_of_it() -> None:
