@@ -38,7 +38,7 @@ _TELLING = 4
 
 
 def masked(answer: Answer, secrets: Iterable[str]) -> Answer:
-    """The answer without the secrets, which whoever answers may quote.
+    """The answer without the secrets, which whoever answers may quote, and without what no record can hold.
 
     >>> masked(Refused(400, "no such key: R0UT1NG"), ["R0UT1NG"])
     Refused(status=400, text='no such key: ***')
@@ -53,6 +53,8 @@ def masked(answer: Answer, secrets: Iterable[str]) -> Answer:
 
 
 def _masked(text: str, secrets: Sequence[str]) -> str:
+    # Bytes that are no UTF-8 come out of the SMTP library as halves of characters.
+    text = text.encode("utf-8", "replace").decode()
     cut = len(text) >= MOST_TEXT
     for secret in secrets:
         text = text.replace(secret, "***")

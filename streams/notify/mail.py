@@ -195,7 +195,8 @@ def message(delivery: Delivery, settings: Email, now: float, page_url: str | Non
     mail["To"] = ", ".join(settings.to)
     mail["Date"] = datetime.fromtimestamp(int(now), UTC)
     mail["Message-ID"] = _message_id(alert.id, alert.sequence, domain)
-    if (before := delivery.before) is not None and before.open:
+    # What was tried before and may not have arrived is this message itself.
+    if (before := delivery.before) is not None and before.open and before.sequence != alert.sequence:
         mail["In-Reply-To"] = mail["References"] = _message_id(alert.id, before.sequence, domain)
     mail["Auto-Submitted"] = "auto-generated"
     mail["X-Auto-Response-Suppress"] = "All"  # Exchange's: nobody's holiday is told to a machine

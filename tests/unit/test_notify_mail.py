@@ -6,6 +6,7 @@ from email import message_from_bytes
 from email.policy import default
 from typing import Any
 
+import msgspec
 import pytest
 from aiosmtpd.smtp import SMTP, AuthResult
 from msgspec.structs import replace
@@ -183,6 +184,13 @@ def test_end_is_short():
 def test_incident_that_comes_back_begins_a_thread_of_its_own():
     ended = over(full_end()).told(0)
     again = replace(opened(full(sequence=12, episode=2)), before=ended)
+
+    assert message(again, settings(25), NOW, None)["In-Reply-To"] is None
+
+
+def test_message_that_is_tried_again_is_no_answer_to_itself():
+    first = opened(full())
+    again = replace(first, before=first.told(0, sure=False))
 
     assert message(again, settings(25), NOW, None)["In-Reply-To"] is None
 
@@ -406,6 +414,15 @@ async def test_message_that_the_server_will_never_take_is_refused():
 async def test_message_that_the_server_may_take_later_is_a_failure():
     async with mail_server(refuse={"data": "451 try later"}) as inbox:
         assert await deliver(inbox.port, opened()) == [Failed("SMTP 451: try later")]
+
+
+async def test_refusal_that_is_no_utf_8_can_be_kept():
+    lines = [b"220 hi\r\n", b"250 mail.test\r\n", "550 adresse refus\xe9e\r\n".encode("latin-1")]
+    async with saying(*lines) as (port, _):
+        (found,) = await deliver(port, opened())
+
+    assert found == Refused(550, "adresse refus?e")
+    assert msgspec.json.encode(found)
 
 
 # --- servers that do not behave ---
