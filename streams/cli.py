@@ -311,7 +311,8 @@ Examples:
   groundswell feed --outage-after 1m | head
 \b
 It is the story of `groundswell demo`, ten services in ten regions and a contact centre, at the real clock. It does not
-end, nor need Kafka.
+end, nor need Kafka. The contact centre counts every five minutes: workers and seed need [source.contact-centre] with
+bucket_seconds = 300 in their settings.
 """,
 )
 @click.option(
