@@ -222,12 +222,13 @@ def _range(part: inspect.IntType | inspect.FloatType) -> str:
 
 
 #: What texts of a pattern are, in words, by how it begins; of Kafka's names it is what else is said.
-_LEGAL = {"^http": "http://... or https://..."}
+_LEGAL = {"^http": "http://... or https://...", "^[A-Za-z0-9-]": "letters, digits and '-'"}
 
 
 def _text_range(part: inspect.StrType) -> str:
     longest = f"at most {part.max_length} characters" if part.max_length else ""
-    legal = _LEGAL.get((part.pattern or "")[:5], "letters, digits, '.', '_' and '-'") if part.pattern else ""
+    pattern, kafkas = part.pattern or "", "letters, digits, '.', '_' and '-'"
+    legal = next((words for begin, words in _LEGAL.items() if pattern.startswith(begin)), kafkas if pattern else "")
     return ", ".join(bound for bound in (legal, longest) if bound) or "a text"
 
 
