@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping, Sequence
+from heapq import heapify, heappop, heappush
 from typing import Annotated, NamedTuple
 
 import msgspec
@@ -199,24 +200,35 @@ def decide(manner: Manner, alert: Alert, before: Told | None, *, routed: bool, t
         return None
     if alert.state is State.RESOLVED:
         return Action.RESOLVE if known or (routed and timely and wanted(manner, alert)) else None
-    if before is None or not before.open or not before.sure or alert.episode != before.episode:
-        return Action.OPEN if routed and timely and wanted(manner, alert) else None
-    if manner.changes:
-        return Action.UPDATE
+    new = before is None or not before.open or not before.sure or alert.episode != before.episode
+    if new and routed and timely and wanted(manner, alert):
+        return Action.OPEN
+    if before is None or not before.open:
+        return None
     if manner.acknowledges and quiet(alert) != before.quiet:
         return Action.ACKNOWLEDGE if quiet(alert) else Action.UPDATE
-    if manner.acknowledges and _RANK[alert.severity] > _RANK[before.severity]:
+    if not before.sure:
+        return None
+    if manner.changes or (manner.acknowledges and _RANK[alert.severity] > _RANK[before.severity]):
         return Action.UPDATE
     return None
 
 
 class _Pending(NamedTuple):
-    """An incident whose last record may have to go out. tries: that failed. since: ms, when its record was read."""
+    """An incident whose last record may have to go out. order: when it got in line, its own. tries: that failed.
+    since: ms, when its record was read.
+    """
 
     order: int
     tries: int
     timely: bool
     since: int
+
+
+#: What says what goes first, `_Pending.order` last of it; and the incident.
+_Entry = tuple[int, int, int, int, str]
+#: Entries that are not true any more, beside as many as are, before they are thrown away.
+_STALE_KEPT = 64
 
 
 class Dispatch:
@@ -250,11 +262,14 @@ class Dispatch:
         self._last: dict[str, Alert] = {}
         self._parts: dict[str, dict[str, None]] = {}
         self._pending: dict[str, _Pending] = {}
+        # A heap of what is pending; entries that are not true any more lie in it, too.
+        self._queue: list[_Entry] = []
         self._repeat_at: dict[str, int] = {}
         self._order = 0
         self._backoff = Backoff()
-        self._not_before = 0
+        self._held = (0, 0)
         self.superseded = 0
+        self._forget_told()
 
     # --- what comes in ---
 
@@ -273,7 +288,7 @@ class Dispatch:
         )
         self._consider(alert.id, now, timely=timely)
         if self._manner.inhibits:
-            for part in list(self._parts.get(alert.id, ())):
+            for part in self._below(alert.id):
                 self._consider(part, now, timely=True)
         if len(self._last) > LAST_KEPT:
             self._forget()
@@ -296,16 +311,49 @@ class Dispatch:
             if not parts:
                 del self._parts[alert.parent or ""]
 
+    def _below(self, id: str) -> list[str]:
+        """What it explains, and what that explains in turn."""
+        found: dict[str, None] = {}
+        waiting = [id]
+        while waiting:
+            parts = [part for part in self._parts.get(waiting.pop(), ()) if part not in found and part != id]
+            found |= dict.fromkeys(parts)
+            waiting += parts
+        return list(found)
+
     def _consider(self, id: str, now: int, *, timely: bool) -> None:
         """Whether its last record has to go out."""
-        alert = self._last[id]
-        waiting = self._pending.pop(id, None)
-        if self._decide(alert, timely=timely) is not None:
-            self._order += 1
-            tries, since = (0, now) if waiting is None else (waiting.tries, waiting.since)
-            self._pending[id] = _Pending(self._order, tries, timely, since)
-        elif id not in self._repeat_at and alert.state is State.RESOLVED:
+        waiting = self._pending.get(id)
+        if self._decide(self._last[id], timely=timely) is None:
+            self._let_go(id)
+            return
+        tries, since = (0, now) if waiting is None else (waiting.tries, waiting.since)
+        self._enqueue(id, tries, timely, since)
+
+    def _let_go(self, id: str) -> None:
+        """Nothing is to be told of it now."""
+        self._pending.pop(id, None)
+        if self._last[id].state is State.RESOLVED and id not in self._repeat_at:
             self._drop(id)
+
+    def _enqueue(self, id: str, tries: int, timely: bool, since: int) -> None:
+        self._order += 1
+        waiting = self._pending[id] = _Pending(self._order, tries, timely, since)
+        heappush(self._queue, self._entry(id, waiting))
+        if len(self._queue) > 2 * len(self._pending) + _STALE_KEPT:
+            self._queue = [self._entry(each, waits) for each, waits in self._pending.items()]
+            heapify(self._queue)
+
+    def _entry(self, id: str, waiting: _Pending) -> _Entry:
+        alert, told = self._last[id], self._told.get(id)
+        if alert.parent is None and alert.state is not State.RESOLVED:
+            step = 0
+        else:
+            # What explains others there ends, or becomes a part itself, after them.
+            step = 2 if told is not None and told.open and not told.standing.explained else 1
+        # Where a part must not stand alone, what explains it goes first however often that failed.
+        turn = (step, waiting.tries) if self._manner.inhibits else (waiting.tries, step)
+        return (*turn, -_RANK[alert.severity], waiting.order, id)
 
     def _timely(self, alert: Alert, now: int) -> bool:
         if now - millis(alert.detected_at) <= 1000 * self._rule.page_within_seconds:
@@ -315,11 +363,19 @@ class Dispatch:
 
     def _decide(self, alert: Alert, *, timely: bool) -> Action | None:
         before = self._told.get(alert.id)
-        if self._manner.inhibits and alert.parent is not None and not self._is_told(self._cause(alert)):
-            # Nothing would keep it from calling somebody.
-            return Action.RESOLVE if before is not None and before.open else None
         routed = self._name in destinations(self._routes, alert, named=self._named)
-        return decide(self._manner, alert, before, routed=routed, timely=timely)
+        action = decide(self._manner, alert, before, routed=routed, timely=timely)
+        if not self._manner.inhibits or alert.parent is None:
+            return action
+        cause = self._cause(alert)
+        known = before if before is not None and before.open else None
+        if not self._is_told(cause):
+            # Nothing would keep it from calling somebody.
+            return Action.RESOLVE if known else None
+        if action is None and known and known.standing.cause != cause:
+            # What explained it is explained itself by now, and keeps it from nothing any more.
+            return Action.UPDATE
+        return action
 
     def _is_told(self, id: str) -> bool:
         """Whether an incident is open at the destination, or about to be."""
@@ -331,9 +387,15 @@ class Dispatch:
         )
 
     def _forget(self) -> None:
-        """The longest unchanged first, of those that wait for nothing."""
+        """The longest unchanged first: those that wait for nothing; then those that are over and were never told."""
         idle = [id for id in self._last if id not in self._pending and id not in self._repeat_at]
-        for id in idle[: len(self._last) - LAST_KEPT * 9 // 10]:
+        missed = [
+            id
+            for id in self._pending
+            if id not in self._told and self._last[id].state is State.RESOLVED and id not in self._repeat_at
+        ]
+        for id in [*idle, *missed][: len(self._last) - LAST_KEPT * 9 // 10]:
+            self._pending.pop(id, None)
             self._drop(id)
 
     def resume(self, now: int) -> None:
@@ -347,37 +409,51 @@ class Dispatch:
     def due(self, now: int) -> list[Delivery]:
         """What is to be delivered now, at most `manner.most`: those that failed last, parts after what explains them,
         and the worst first."""
-        if now < self._not_before:
+        if self._is_held(now):
             return []
         found: list[Delivery] = []
-        for id, waiting in sorted(self._pending.items(), key=self._urgency):
-            alert = self._last[id]
-            action = self._decide(alert, timely=waiting.timely)
+        looked_at: list[_Entry] = []
+        while self._queue and len(found) < self._manner.most:
+            entry = heappop(self._queue)
+            *_, order, id = entry
+            waiting = self._pending.get(id)
+            if waiting is None or waiting.order != order:
+                continue  # from before its last record, or its last try
+            action = self._decide(self._last[id], timely=waiting.timely)
             if action is None:
-                del self._pending[id]
+                self._let_go(id)
                 continue
-            found.append(self._delivery(alert, action))
-            if len(found) == self._manner.most:
-                return found
+            looked_at.append(entry)
+            found.append(self._delivery(self._last[id], action))
+        for entry in looked_at:
+            heappush(self._queue, entry)
+        repeat_ms = round(1000 * self._rule.repeat_seconds)
         for id, at in list(self._repeat_at.items()):
-            if at > now or id in self._pending or len(found) == self._manner.most:
+            if len(found) == self._manner.most:
+                break
+            # What lies further ahead than it ever does was set before the clock went back.
+            if now < at <= now + repeat_ms or id in self._pending:
                 continue
             if not self._repeats(self._told[id], now):
                 del self._repeat_at[id]
-                self._drop(id)
+                self._let_go(id)
                 continue
             found.append(self._delivery(self._last[id], Action.REPEAT))
         return found
 
-    def _urgency(self, item: tuple[str, _Pending]) -> tuple[int, bool, int, int]:
-        id, waiting = item
-        alert = self._last[id]
-        return waiting.tries, alert.parent is not None, -_RANK[alert.severity], waiting.order
+    def _hold(self, now: int, seconds: float) -> None:
+        """Nothing goes out for so long."""
+        self._held = now, now + round(1000 * seconds)
+
+    def _is_held(self, now: int) -> bool:
+        begin, end = self._held
+        return begin <= now < end  # before it began: the clock went back
 
     def _delivery(self, alert: Alert, action: Action) -> Delivery:
-        return Delivery(
-            alert=alert, action=action, standing=standing(alert, self._cause(alert)), before=self._told.get(alert.id)
-        )
+        before = self._told.get(alert.id)
+        if action is Action.REPEAT and before is not None:
+            return Delivery(alert=alert, action=action, standing=before.standing, before=before)
+        return Delivery(alert=alert, action=action, standing=standing(alert, self._cause(alert)), before=before)
 
     def _cause(self, alert: Alert) -> str:
         """The incident that explains it in the end."""
@@ -391,18 +467,31 @@ class Dispatch:
         return alert.id
 
     def _repeats(self, told: Told, now: int) -> bool:
-        return told.open or now - told.at <= 1000 * self._rule.repeat_resolved_seconds
+        if told.open:
+            return told.sure
+        return now - told.at <= 1000 * self._rule.repeat_resolved_seconds
 
     def next_at(self) -> int | None:
         """When `due` has something, ms; None: not before the next record."""
+        _, end = self._held
         if self._pending:
-            return self._not_before
-        return max(self._not_before, min(self._repeat_at.values())) if self._repeat_at else None
+            return end
+        return max(end, min(self._repeat_at.values())) if self._repeat_at else None
 
     def waited_seconds(self, delivery: Delivery, now: int) -> float | None:
         """How long ago its record was read, seconds; None of what is repeated."""
         waiting = self._pending.get(delivery.alert.id)
         return None if waiting is None or delivery.action is Action.REPEAT else max(0.0, (now - waiting.since) / 1000)
+
+    def begin(self, deliveries: Sequence[Delivery], now: int) -> list[Told]:
+        """These are about to be told: what of them may be open there from now on, whatever becomes of it."""
+        begun = [
+            each.told(now, sure=False)
+            for each in deliveries
+            if each.action is Action.OPEN and (each.before is None or not each.before.open)
+        ]
+        self._told |= {told.incident: told for told in begun}
+        return begun
 
     # --- what became of it ---
 
@@ -416,20 +505,32 @@ class Dispatch:
         told = delivery.told(now)
         self._told.pop(id, None)
         self._told[id] = told
-        if len(self._told) > TOLD_KEPT:
-            self._forget_told()
-        if self._manner.repeats:
-            self._repeat_at[id] = now + round(1000 * self._rule.repeat_seconds)
-        self._settle(delivery)
+        self._forget_told()
+        waiting = self._pending.pop(id, None)
+        if id in self._last:
+            if self._manner.repeats:
+                self._repeat_at[id] = now + round(1000 * self._rule.repeat_seconds)
+            # What came meanwhile may say more of what is known there now than of what was not.
+            self._consider(id, now, timely=waiting is not None and waiting.timely)
         return told
 
     def refused(self, delivery: Delivery, now: int) -> None:
         """The destination will never take it: it is not tried again. What comes after it is."""
         self._succeeded(now)
+        id = delivery.alert.id
         if delivery.action is Action.REPEAT:
-            self._repeat_at[delivery.alert.id] = now + round(1000 * self._rule.repeat_seconds)
-        else:
-            self._settle(delivery)
+            self._repeat_at[id] = now + round(1000 * self._rule.repeat_seconds)
+            return
+        match delivery.action, delivery.before:
+            case Action.OPEN, None:
+                self._told.pop(id, None)
+            case Action.OPEN, Told() as before:
+                self._told[id] = before
+            case Action.RESOLVE, _:
+                self._repeat_at.pop(id, None)  # or it would be told for ever that it is open
+        last = self._last.get(id)
+        if last is not None and last.sequence <= delivery.alert.sequence:
+            self._let_go(id)
 
     def failed(
         self, deliveries: Sequence[Delivery], now: int, *, luck: float, asked_seconds: float | None = None
@@ -439,7 +540,7 @@ class Dispatch:
             id = delivery.alert.id
             if (waiting := self._pending.get(id)) is not None:
                 # Behind the others: one that the destination trips over does not hold them up.
-                self._pending[id] = waiting._replace(tries=waiting.tries + 1)
+                self._enqueue(id, waiting.tries + 1, waiting.timely, waiting.since)
         self._backoff = Backoff(self._backoff.failures + 1)
         wait = wait_seconds(
             self._backoff,
@@ -448,7 +549,7 @@ class Dispatch:
             luck=luck,
             asked_seconds=asked_seconds,
         )
-        self._not_before = now + round(1000 * wait)
+        self._hold(now, wait)
         return wait
 
     @property
@@ -463,19 +564,12 @@ class Dispatch:
 
     def _succeeded(self, now: int) -> None:
         self._backoff = Backoff()
-        self._not_before = now + round(1000 * self._manner.gap_seconds)
-
-    def _settle(self, delivery: Delivery) -> None:
-        """Nothing waits for this record any more, unless a later one of its incident came meanwhile."""
-        id = delivery.alert.id
-        last = self._last.get(id)
-        if last is not None and last.sequence > delivery.alert.sequence:
-            return
-        self._pending.pop(id, None)
-        if last is not None and last.state is State.RESOLVED and id not in self._repeat_at:
-            self._drop(id)
+        self._hold(now, self._manner.gap_seconds)
 
     def _forget_told(self) -> None:
-        for id in [id for id, told in self._told.items() if not told.open][: TOLD_KEPT // 10]:
-            if id not in self._repeat_at:
-                del self._told[id]
+        excess = len(self._told) - TOLD_KEPT
+        if excess <= 0:
+            return
+        over = [id for id, told in self._told.items() if not told.open and id not in self._repeat_at]
+        for id in over[: excess + TOLD_KEPT // 10]:
+            del self._told[id]

@@ -159,9 +159,7 @@ class Agent:
     async def _deliver(self, dispatch: Dispatch, due: Sequence[Delivery]) -> None:
         now = _now()
         # First, so that a worker that is killed meanwhile leaves behind that it may have been told.
-        await self._journal.write(
-            self._name, [each.told(now, sure=False) for each in due if each.action is Action.OPEN]
-        )
+        await self._journal.write(self._name, dispatch.begin(due, now))
         answers = await self._answers(due, now)
         now = _now()
         told, failed = [], []

@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
+from detectors import delivery
 from detectors.alert import Acknowledged, Alert, Muted, Severity, State, millis, utc
 from detectors.delivery import Action, Delivery, DeliveryRule, Dispatch, Manner, Told
 from detectors.routing import Route
 from tests.made_alerts import NOON, outage, resolved
 
 NOW = round(NOON * 1000)
+HOUR_LATER = NOW + 3_600_000
 MESSAGE = Manner()
 PAGER = Manner(acknowledges=True)
 STATE = Manner(parts=True, inhibits=True, changes=True, repeats=True, most=10)
@@ -84,6 +86,14 @@ def test_an_incident_that_comes_back_pages_anew():
     assert carry(desk, outage(sequence=3, episode=2)) == [Action.OPEN]
 
 
+def test_an_incident_that_came_back_muted_while_nobody_listened_is_acknowledged():
+    desk = dispatch(PAGER)
+    carry(desk, outage())
+    desk.take(resolved(sequence=2), NOW)
+
+    assert carry(desk, outage(sequence=3, episode=2, muted=MUTED)) == [Action.ACKNOWLEDGE]
+
+
 def test_an_incident_that_ended_and_came_back_while_nobody_listened_pages_anew():
     desk = dispatch(MESSAGE)
     carry(desk, outage())
@@ -111,7 +121,7 @@ def test_a_part_goes_where_what_explains_it_inhibits_it_only_as_long_as_that_is_
 
     assert before == []
     assert both == [("whole", Action.OPEN), ("part", Action.OPEN)]
-    assert ends == [("whole", Action.RESOLVE), ("part", Action.RESOLVE)]
+    assert ends == [("part", Action.RESOLVE), ("whole", Action.RESOLVE)]
     assert carry(desk, outage("part", sequence=2)) == [Action.OPEN]
 
 
@@ -121,6 +131,40 @@ def test_the_cause_is_the_incident_that_explains_it_in_the_end():
         desk.take(outage(id, parent=parent), NOW)
 
     assert {each.alert.id: each.standing.cause for each in deliver(desk)} == {"a": "a", "b": "a", "c": "a"}
+
+
+def test_parts_move_with_what_explains_them_before_it_stops_to_do_so():
+    desk = dispatch(STATE)
+    desk.take(outage("service"), NOW)
+    for number in range(12):
+        desk.take(outage(f"region-{number}", parent="service"), NOW)
+    deliver(desk)
+    carry(desk, outage("all"))
+    desk.take(outage("service", sequence=2, parent="all"), NOW)
+    moved = deliver(desk)
+
+    assert {each.standing.cause for each in moved} == {"all"}
+    assert [each.alert.id for each in moved].index("service") == 12
+
+
+def test_the_parts_of_parts_end_with_what_explains_all():
+    desk = dispatch(STATE)
+    for id, parent in (("a", None), ("b", "a"), ("c", "b")):
+        desk.take(outage(id, parent=parent), NOW)
+    deliver(desk)
+    desk.take(resolved("a", sequence=2), NOW)
+
+    assert {each.alert.id: each.action for each in deliver(desk)} == dict.fromkeys("abc", Action.RESOLVE)
+
+
+def test_what_explains_parts_goes_before_them_though_it_failed_before():
+    desk = dispatch(STATE)
+    desk.take(outage("whole"), NOW)
+    desk.failed(desk.due(NOW), NOW, luck=0)
+    for number in range(12):
+        desk.take(outage(f"part-{number}", parent="whole"), NOW)
+
+    assert desk.due(NOW + 1000)[0].alert.id == "whole"
 
 
 @pytest.mark.parametrize("asleep", [{"acknowledged": ACKNOWLEDGED}, {"muted": MUTED}, {"maintenance": "works"}])
@@ -238,6 +282,106 @@ def test_an_incident_that_the_destination_trips_over_does_not_hold_up_the_others
     assert [each.alert.id for each in desk.due(NOW + 1000)] == ["good"]
 
 
+# --- what comes while something is under way ---
+
+
+def open_since_an_hour(**changed: Any) -> Alert:
+    """As of HOUR_LATER."""
+    return outage(updated_at=utc(HOUR_LATER), **changed)
+
+
+def under_way(desk: Dispatch, now: int = NOW) -> list[Delivery]:
+    due = desk.due(now)
+    desk.begin(due, now)
+    return due
+
+
+@pytest.mark.parametrize("manner", [MESSAGE, PAGER, STATE, RECORD])
+def test_the_end_that_comes_while_the_page_is_under_way_is_told(manner: Manner):
+    desk = dispatch(manner)
+    desk.take(open_since_an_hour(), HOUR_LATER)
+    (page,) = under_way(desk, HOUR_LATER)
+    desk.take(resolved(sequence=2), HOUR_LATER)
+    desk.taken(page, HOUR_LATER)
+
+    assert [each.action for each in deliver(desk, HOUR_LATER)] == [Action.RESOLVE]
+    assert not any(each.open for each in deliver(desk, HOUR_LATER + 61_000))
+
+
+def test_the_end_of_what_may_have_arrived_is_told():
+    desk = dispatch(MESSAGE)
+    desk.take(open_since_an_hour(), HOUR_LATER)
+    desk.failed(under_way(desk, HOUR_LATER), HOUR_LATER, luck=0)
+    desk.take(resolved(sequence=2), HOUR_LATER)
+
+    assert [each.action for each in deliver(desk, HOUR_LATER + 1000)] == [Action.RESOLVE]
+
+
+def test_what_may_have_arrived_is_acknowledged_when_somebody_does():
+    desk = dispatch(PAGER)
+    desk.take(outage(), NOW)
+    desk.failed(under_way(desk), NOW, luck=0)
+    desk.take(outage(sequence=2, acknowledged=ACKNOWLEDGED), NOW)
+
+    assert [each.action for each in deliver(desk, NOW + 1000)] == [Action.ACKNOWLEDGE]
+
+
+def test_the_end_of_what_was_refused_is_not_told():
+    desk = dispatch(MESSAGE)
+    desk.take(open_since_an_hour(), HOUR_LATER)
+    desk.refused(under_way(desk, HOUR_LATER)[0], HOUR_LATER)
+    desk.take(resolved(sequence=2), HOUR_LATER)
+
+    assert deliver(desk, HOUR_LATER) == []
+
+
+def test_an_acknowledgement_that_comes_while_the_page_is_under_way_is_told():
+    desk = dispatch(PAGER)
+    desk.take(outage(), NOW)
+    (page,) = under_way(desk)
+    desk.take(outage(sequence=2, acknowledged=ACKNOWLEDGED), NOW)
+    desk.taken(page, NOW)
+
+    assert [each.action for each in deliver(desk)] == [Action.ACKNOWLEDGE]
+
+
+def test_a_part_that_is_under_way_when_what_explains_it_ends_ends_with_it():
+    desk = dispatch(STATE)
+    carry(desk, outage("whole"))
+    desk.take(outage("part", parent="whole"), NOW)
+    (part,) = under_way(desk)
+    desk.take(resolved("whole", sequence=2), NOW)
+    desk.taken(part, NOW)
+
+    assert [(each.alert.id, each.action) for each in deliver(desk)] == [
+        ("part", Action.RESOLVE),
+        ("whole", Action.RESOLVE),
+    ]
+
+
+def test_what_was_under_way_when_the_worker_was_killed_and_is_muted_by_now_is_not_repeated():
+    desk = dispatch(STATE)
+    desk.take(outage(), NOW)
+    (intent,) = desk.begin(desk.due(NOW), NOW)
+    again = dispatch(STATE, told={intent.incident: intent})
+    again.take(outage(sequence=2, muted=MUTED), NOW)
+    again.resume(NOW)
+
+    assert again.due(NOW) == []
+
+
+# --- refusals ---
+
+
+def test_an_end_that_is_refused_is_not_followed_by_word_that_it_goes_on():
+    desk = dispatch(STATE)
+    carry(desk, outage())
+    desk.take(resolved(sequence=2), NOW)
+    desk.refused(desk.due(NOW)[0], NOW)
+
+    assert desk.due(NOW + 61_000) == []
+
+
 def test_what_was_refused_is_not_tried_again_but_what_comes_after_it_is():
     desk = dispatch(RECORD)
     desk.take(outage(), NOW)
@@ -287,6 +431,48 @@ def test_what_is_open_is_repeated_and_what_is_over_for_a_while_longer():
         (7, "repeat", "resolved"),
         (8, "repeat", "resolved"),
     ]
+
+
+def test_nothing_waits_for_a_clock_that_went_back():
+    desk = dispatch(STATE)
+    carry(desk, outage())
+    hour_before = NOW - 3_600_000
+
+    assert [each.action for each in desk.due(hour_before)] == [Action.REPEAT]
+    assert carry(desk, outage(sequence=2), hour_before) == [Action.UPDATE]
+
+
+def test_a_wait_that_was_set_before_the_clock_went_back_is_over():
+    desk = dispatch(RECORD)
+    desk.take(outage(), NOW)
+    desk.failed(desk.due(NOW), NOW, luck=0, asked_seconds=600)
+
+    assert len(desk.due(NOW - 1)) == 1
+
+
+# --- floods ---
+
+
+def test_of_incidents_that_were_missed_only_so_many_are_kept(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(delivery, "LAST_KEPT", 100)
+    desk = dispatch(MESSAGE)
+    for number in range(300):
+        desk.take(resolved(f"incident-{number}"), NOW)
+
+    assert desk.pending <= 100
+    assert {each.alert.id for each in deliver(desk)} >= {f"incident-{number}" for number in range(250, 300)}
+
+
+def test_what_is_remembered_from_before_is_bounded(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(delivery, "TOLD_KEPT", 100)
+    desk = dispatch(MESSAGE)
+    kept = {}
+    for number in range(300):
+        desk.take(resolved(f"incident-{number}"), NOW)
+        kept |= {each.alert.id: desk.taken(each, NOW) for each in desk.due(NOW)}
+
+    assert len(kept) == 300
+    assert len(vars(dispatch(MESSAGE, told=kept))["_told"]) <= 100
 
 
 # --- restarts ---
