@@ -10,7 +10,6 @@ from typing import Annotated, Any, Final
 
 import msgspec
 from msgspec import Meta
-from river import anomaly, linear_model, neighbors, optim, preprocessing, time_series, utils
 
 Parameter = float | int | str | bool
 #: A model's pickle is never longer: a state that says so is damaged.
@@ -109,35 +108,57 @@ FEATURES: Final = ("count", "last", "sin", "cos", "sin2", "cos2")
 _SEASON: Final = ("last", "sin", "cos", "sin2", "cos2")
 
 
+# River's models are imported where one is built: they load SciPy, half a second and 75 MB that a worker without them
+# saves.
+
+
 def _share_left(score: float) -> float:
     """Of scores that end at 1: how close they come is what tells them apart."""
     return -math.log10(max(1.0 - score, 1e-16))
 
 
 def _gaussian(window_size: int, grace_period: int) -> Any:
+    from river import anomaly
+
     return anomaly.GaussianScorer(window_size=window_size or None, grace_period=grace_period)
 
 
 def _quantile_filter(q: float, grace_period: int) -> Any:
     """Scores as GaussianScorer, but keeps what lies beyond the quantile out of the model."""
+    from river import anomaly
+
     return anomaly.QuantileFilter(anomaly.GaussianScorer(grace_period=grace_period), q=q)
 
 
 def _threshold_filter(threshold: float, grace_period: int) -> Any:
     """Scores as GaussianScorer, but keeps what lies beyond the threshold out of the model."""
+    from river import anomaly
+
     return anomaly.ThresholdFilter(anomaly.GaussianScorer(grace_period=grace_period), threshold=threshold)
 
 
+def _standard_absolute_deviation() -> Any:
+    from river import anomaly
+
+    return anomaly.StandardAbsoluteDeviation()
+
+
 def _half_space_trees(n_trees: int, height: int, window_size: int, seed: int) -> Any:
+    from river import anomaly, preprocessing
+
     trees = anomaly.HalfSpaceTrees(n_trees=n_trees, height=height, window_size=window_size, seed=seed)
     return preprocessing.MinMaxScaler() | trees
 
 
 def _loda(n_bins: int, n_random_cuts: int, seed: int) -> Any:
+    from river import anomaly, preprocessing
+
     return preprocessing.StandardScaler() | anomaly.LODA(n_bins=n_bins, n_random_cuts=n_random_cuts, seed=seed)
 
 
 def _local_outlier_factor(n_neighbors: int, window_size: int) -> Any:
+    from river import anomaly, neighbors, preprocessing, utils
+
     if n_neighbors >= window_size:
         raise ValueError(f"n_neighbors={n_neighbors} is not less than window_size={window_size}")
     engine = neighbors.LazySearch(window_size=window_size, dist_func=utils.math._euclidean_distance)
@@ -145,6 +166,8 @@ def _local_outlier_factor(n_neighbors: int, window_size: int) -> Any:
 
 
 def _regression(learning_rate: float) -> Any:
+    from river import linear_model, optim, preprocessing
+
     return preprocessing.StandardScaler() | linear_model.LinearRegression(
         optimizer=optim.SGD(learning_rate), intercept_lr=0.05
     )
@@ -152,10 +175,14 @@ def _regression(learning_rate: float) -> Any:
 
 def _predictive(learning_rate: float, n_std: float, warmup_period: int) -> Any:
     """River's default forecaster knows no season: this one fits two harmonics of the day and the last count."""
+    from river import anomaly
+
     return anomaly.PredictiveAnomalyDetection(_regression(learning_rate), n_std=n_std, warmup_period=warmup_period)
 
 
 def _holt_winters(alpha: float, beta: float, gamma: float, seasonality: int, n_std: float, warmup_period: int) -> Any:
+    from river import anomaly, time_series
+
     forecaster = time_series.HoltWinters(alpha, beta or None, gamma if seasonality else None, seasonality)
     return anomaly.PredictiveAnomalyDetection(forecaster, n_std=n_std, warmup_period=warmup_period)
 
@@ -163,6 +190,8 @@ def _holt_winters(alpha: float, beta: float, gamma: float, seasonality: int, n_s
 def _snarimax(
     p: int, d: int, q: int, m: int, sp: int, sd: int, sq: int, learning_rate: float, n_std: float, warmup_period: int
 ) -> Any:
+    from river import anomaly, time_series
+
     if m * max(sp, sd, sq) > MOST_BUCKETS:
         raise ValueError(f"m={m} times sp, sd or sq is more than {MOST_BUCKETS}")
     forecaster = time_series.SNARIMAX(p, d, q, m, sp, sd, sq, _regression(learning_rate))
@@ -254,7 +283,7 @@ MODELS: Final[dict[str, ModelKind]] = {
     ),
     "StandardAbsoluteDeviation": ModelKind(
         "distance from the mean of all counts, in standard deviations",
-        anomaly.StandardAbsoluteDeviation,
+        _standard_absolute_deviation,
         {},
         supervised=True,
         classes=frozenset({*_MOMENTS, "river.anomaly.sad.StandardAbsoluteDeviation"}),
