@@ -270,10 +270,10 @@ class Table:
 
     def _explained(self, chosen: Mapping[int, int]) -> tuple[Floats, Flags]:
         """Nats of each atom under the chosen causes (by factor), the best of those that cover it; which are covered."""
-        nats = np.full(len(self.atoms), -np.inf)
-        for cause, factor in chosen.items():
-            covered = self._covered[cause]
-            nats[covered] = np.maximum(nats[covered], self._nats[covered, factor])
+        if not chosen:
+            return np.zeros(len(self.atoms)), np.zeros(len(self.atoms), np.bool_)
+        each = np.where(self._covered[list(chosen)], self._nats.T[list(chosen.values())], -np.inf)
+        nats = each.max(axis=0)
         some = np.isfinite(nats)
         nats[~some] = 0.0
         return nats, some
