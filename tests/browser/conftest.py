@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser
 from prometheus_client import CollectorRegistry
 
@@ -64,7 +65,7 @@ class Site:
             await self.served.close()
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def site() -> AsyncIterator[Site]:
     site = Site()
     await site.start()
@@ -72,10 +73,19 @@ async def site() -> AsyncIterator[Site]:
     await site.stop()
 
 
-@pytest.fixture
-async def browser() -> AsyncIterator[Browser]:
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def chromium() -> AsyncIterator[Browser]:
+    """One for all tests of a file: to start it takes longer than most of them."""
     path = executable()
     if path is None:
         pytest.skip("no Chromium found; on Debian: apt-get install chromium")
     async with launched(path) as browser:
         yield browser
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def browser(chromium: Browser) -> AsyncIterator[Browser]:
+    """Without a page, a cookie or a connection of the tests before."""
+    yield chromium
+    for context in chromium.contexts:
+        await context.close()

@@ -10,7 +10,7 @@ from streams import backtest
 from streams.settings import IncidentRule, Settings
 from tests.browser.test_status_page import IMAGE, POOR_CONTRASTS, SCRIPT
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
 #: 25 October 2022, 00:00 UTC, in seconds.
 DAY = 1_666_656_000

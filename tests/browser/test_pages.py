@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
 from msgspec.structs import replace
 from playwright.async_api import Browser, Page, expect
@@ -17,7 +18,7 @@ from tests.made_alerts import course, outage, resolved
 from tests.made_scene import ID, night, whatsapp
 from tests.unit.test_web_hostile import hostile, incident
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
 PATHS = (
     "/",
@@ -45,7 +46,7 @@ def complaints() -> list[str]:
     return []
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def page(browser: Browser, complaints: list[str]) -> AsyncIterator[Page]:
     page = await browser.new_page()
     page.on("console", lambda message: complaints.append(message.text))

@@ -4,13 +4,14 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+import pytest_asyncio
 from playwright.async_api import Browser, Page, expect
 
 from detectors.alert import Severity
 from tests.browser.screenshot import take
 from tests.made_alerts import NOON, course, outage, resolved
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
 SCRIPT = "<script>window.ran = true</script>"
 IMAGE = "\"'><img src=x onerror='window.ran = true'>"
@@ -22,7 +23,7 @@ def complaints() -> list[str]:
     return []
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def page(browser: Browser, complaints: list[str]) -> AsyncIterator[Page]:
     page = await browser.new_page()
     page.on("console", lambda message: complaints.append(message.text))
