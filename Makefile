@@ -1,6 +1,8 @@
 # `make demo` and `make test` set up what they need; PYTHON picks the interpreter (3.11 or newer).
 PYTHON ?= python3
 BIN := .venv/bin
+# Where it is set, each of the hundred workers that the tests start would compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup demo test test-kafka test-consumers lint bench quality lock clean
 .DEFAULT_GOAL := demo

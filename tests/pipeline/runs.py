@@ -10,7 +10,7 @@ import msgspec
 from detectors.pipeline import Pipeline
 from tests.pipeline import feeds, harness
 
-HOURS = 8.0
+HOURS = 4.0
 #: The feed's last reports are half an hour after its hours; this is before every source is through with them.
 THROUGH = int((feeds.DAY + HOURS * 3600 + 1200) * 1000)
 #: Reports a second while workers are disturbed: the feed then lasts for as long as the disturbances.

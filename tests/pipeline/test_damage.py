@@ -8,7 +8,7 @@ from tests.pipeline import feeds, harness
 from tests.pipeline.kept import settled
 from tests.pipeline.runs import begin
 
-HOURS = 6.0
+HOURS = 3.0
 #: Of the feed, so that two incidents are open at the end of the history.
 HISTORY = 0.79
 

@@ -41,7 +41,7 @@ def _children(pid: int) -> set[int]:
 
 @pytest.mark.timeout(520)
 def test_demo_once_tells_of_the_outage_and_ends_with_0(tmp_path):
-    process = _demo(tmp_path, "--once")
+    process = _demo(tmp_path, "--once", "--speed", "1000x")
 
     said, _ = process.communicate(timeout=480)
 

@@ -14,7 +14,7 @@ from streams import kafka
 from tests.pipeline import feeds, harness
 
 BUCKET_SECONDS = 10
-QUIET_HOURS = 48
+QUIET_HOURS = 12
 USUAL = 5  # reports of a quiet bucket
 
 
@@ -50,7 +50,7 @@ async def test_first_alert_comes_within_five_seconds_of_the_end_of_the_bucket_th
 
 
 def history(now: float, partitions: int) -> list[tuple[int, bytes]]:
-    """Two quiet days, a report for each bucket with its count, ending now."""
+    """Twelve quiet hours, a report for each bucket with its count, ending now."""
     end = int(now) // BUCKET_SECONDS
     buckets = range(end - QUIET_HOURS * 3600 // BUCKET_SECONDS, end)
     records = [

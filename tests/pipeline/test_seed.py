@@ -23,7 +23,7 @@ from tests.pipeline import feeds, harness
 from tests.pipeline.command import groundswell
 from tests.pipeline.kept import settled, snapshots
 
-HOURS = 6.0
+HOURS = 3.0
 #: Of the feed, so that two incidents are open at the end of the history.
 HISTORY = 0.79
 NOW = 1_700_000_000_000

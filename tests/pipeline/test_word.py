@@ -15,7 +15,7 @@ from detectors.alert import Alert, Resolution, State
 from detectors.judge import Judge
 from tests.pipeline import feeds, harness
 
-QUIET_MINUTES = 48 * 60
+QUIET_MINUTES = 12 * 60
 #: Begin of the outage, seconds.
 BROKEN = feeds.DAY + QUIET_MINUTES * 60
 
@@ -66,7 +66,7 @@ async def test_what_people_say_is_in_the_record_and_outlives_a_killed_worker(sta
 
 
 def quiet(partitions: int) -> list[tuple[int, bytes]]:
-    """Two quiet days, a report for each minute with its count."""
+    """Half a quiet day, a report for each minute with its count."""
     begin = [(n, feeds.report(feeds.DAY, "heartbeat", count=0)) for n in range(partitions)]
     return begin + [
         (n % partitions, feeds.report(feeds.DAY + n * 60, "WhatsApp", count=(3, 6, 5, 4, 7)[n * 7 % 5]))
