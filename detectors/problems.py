@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection
 from functools import lru_cache
+from heapq import heappop, heappush
 
 import msgspec
 
@@ -90,6 +91,8 @@ class Problems:
     def __init__(self, bucket_ms: int) -> None:
         self._bucket_ms = bucket_ms
         self._open: dict[int, dict[_Key, _Regions]] = {}
+        # The same buckets as a heap: while history is read, hundreds lie ahead.
+        self._buckets: list[int] = []
         self._held = 0
         self._closed: dict[_Key, _Regions] = {}
         self._usual: dict[_Key, Usual] = {}
@@ -98,7 +101,10 @@ class Problems:
         """Reports of a series in a bucket (number since 1970) that name a problem."""
         if self._held >= MOST_OPEN:
             return
-        regions = self._open.setdefault(bucket, {}).setdefault((series.source, series.service), {})
+        if bucket not in self._open:
+            self._open[bucket] = {}
+            heappush(self._buckets, bucket)
+        regions = self._open[bucket].setdefault((series.source, series.service), {})
         problems = regions.setdefault(series.region, {})
         self._held += problem not in problems
         problems[problem] = problems.get(problem, 0) + count
@@ -106,8 +112,8 @@ class Problems:
     def close(self, bucket: int) -> None:
         """A bucket closed: what belongs to it, or came late for one before it, is told by `of` until the next does."""
         self._closed = {}
-        for number in sorted(each for each in self._open if each <= bucket):
-            for key, regions in self._open.pop(number).items():
+        while self._buckets and self._buckets[0] <= bucket:
+            for key, regions in self._open.pop(heappop(self._buckets)).items():
                 into = self._closed.setdefault(key, {})
                 for region, problems in regions.items():
                     self._held -= len(problems)

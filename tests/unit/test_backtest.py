@@ -12,6 +12,7 @@ from streams.feed import FeedError, plan
 from streams.labels import LabelError
 from streams.settings import IncidentRule, Settings
 from streams.tail import line
+from tests.pipeline.harness import by_partition
 
 #: 25 October 2022, 00:00 UTC, in seconds.
 DAY = 1_666_656_000
@@ -28,14 +29,16 @@ def outage(tmp_path_factory):
 
 
 def expected(path) -> list[bytes]:
-    """The alerts of the same records, given one by one."""
+    """The alerts of the same records, given a few at a time."""
     settings = Settings()
     pipeline = Pipeline(settings.rules())
     now = 1_700_000_000_000
+    records = list(plan(path, settings.topics.reports_partitions, now=lambda: now))
     return [
         found
-        for partition, value in plan(path, settings.topics.reports_partitions, now=lambda: now)
-        for found in pipeline.read(partition, [value], [now])
+        for first in range(0, len(records), 40)
+        for partition, values in by_partition(records[first : first + 40]).items()
+        for found in pipeline.read(partition, values, [now] * len(values))
     ]
 
 

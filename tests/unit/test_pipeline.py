@@ -22,11 +22,13 @@ NOW = 1_700_000_000_000
 PORTION = 1000
 #: Before the outages of the feed, where its first service is broken, and where the second one is, too.
 CUTS = (0.6, 0.77, 0.79)
+#: Offsets of the partitions at which the history ends.
+STARTS = ([0, 0, 0, 0], [9, 4095, 4096, 123_456], [1, 1, 1, 1])
 
 
 @pytest.fixture(scope="module")
 def feed() -> list[Sent]:
-    return feeds.outage(5, partitions=RULES.reports_partitions, hours=6)
+    return feeds.outage(5, partitions=RULES.reports_partitions, hours=4)
 
 
 def portions(records: Sequence[Sent]) -> Iterator[tuple[int, list[bytes | None]]]:
@@ -66,8 +68,7 @@ def go_on(learned: Learned, records: Sequence[Sent]) -> tuple[list[bytes], int]:
     return said, rejected
 
 
-@pytest.mark.parametrize("cut", CUTS)
-@pytest.mark.parametrize("starts", [[0, 0, 0, 0], [9, 4095, 4096, 123_456]])
+@pytest.mark.parametrize(("cut", "starts"), zip(CUTS, STARTS, strict=True))
 def test_alerts_from_a_state_are_those_of_reading_on(feed, cut, starts):
     at = round(cut * len(feed))
     history, later = feed[:at], feed[at:]

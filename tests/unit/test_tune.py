@@ -46,7 +46,7 @@ def settings_file(tmp_path, monkeypatch) -> Path:
 @pytest.fixture(autouse=True)
 def long_buckets(monkeypatch):
     """Sixteen days in buckets of a minute take a while."""
-    monkeypatch.setenv("GROUNDSWELL_SOURCE_DEFAULT_BUCKET_SECONDS", "600")
+    monkeypatch.setenv("GROUNDSWELL_SOURCE_DEFAULT_BUCKET_SECONDS", "1800")
 
 
 def run(history, **changes):
