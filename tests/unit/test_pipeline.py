@@ -68,7 +68,7 @@ def go_on(learned: Learned, records: Sequence[Sent]) -> tuple[list[bytes], int]:
     return said, rejected
 
 
-@pytest.mark.parametrize(("cut", "starts"), zip(CUTS, STARTS, strict=True))
+@pytest.mark.parametrize(("cut", "starts"), [*zip(CUTS, STARTS, strict=True)])
 def test_alerts_from_a_state_are_those_of_reading_on(feed, cut, starts):
     at = round(cut * len(feed))
     history, later = feed[:at], feed[at:]
