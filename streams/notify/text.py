@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
+from functools import lru_cache
 from urllib.parse import urlsplit
 
 import msgspec
@@ -45,6 +46,7 @@ def plain(text: str) -> str:
     return " ".join("".join(map(_shown, text)).split())
 
 
+@lru_cache(maxsize=4096)
 def _shown(character: str) -> str:
     match unicodedata.category(character):
         case "Cc" | "Zl" | "Zp":

@@ -207,7 +207,7 @@ def test_observed_run_gives_the_same_alerts_and_the_same_excerpts_each_time():
     """Byte for byte: nothing that is decided depends on whether somebody looks."""
     rules = Rules(partitions=2, reports_partitions=2)
     feed: dict[int, list[bytes | None]] = {0: [], 1: []}
-    for partition, value in outage(3, partitions=2, hours=8):
+    for partition, value in outage(3, partitions=2, hours=4):
         feed[partition].append(value)
     stamp = DAY + 86_400_000
 

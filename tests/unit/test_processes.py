@@ -25,7 +25,7 @@ STARTS = [5, 0]
 @pytest.fixture(scope="module")
 def feed() -> dict[int, list[bytes | None]]:
     made: dict[int, list[bytes | None]] = {0: [], 1: []}
-    for partition, value in outage(3, partitions=2, hours=8):
+    for partition, value in outage(3, partitions=2, hours=4):
         made[partition].append(value)
     return made
 

@@ -17,14 +17,14 @@ from tests.pipeline.feeds import outage
 
 RULES = Rules(partitions=3, reports_partitions=2)
 STAMP = DAY + 86_400_000
-#: WhatsApp breaks in Rome from hour 6 on, in the source reports.
-ASKED = Question("whatsapp", "it/lazio/roma", at(361), at(341), at(391))
+#: WhatsApp breaks in Rome from hour 3 on, in the source reports.
+ASKED = Question("whatsapp", "it/lazio/roma", at(181), at(161), at(211))
 
 
 @pytest.fixture(scope="module")
 def feed() -> dict[int, list[bytes | None]]:
     made: dict[int, list[bytes | None]] = {0: [], 1: []}
-    for partition, value in outage(3, partitions=2, hours=8):
+    for partition, value in outage(3, partitions=2, hours=4):
         made[partition].append(value)
     return made
 
@@ -51,10 +51,10 @@ def test_buckets_around_the_time_are_kept_of_every_source_and_of_the_rollups(fee
     assert [track.series.source for track in own] == ["calls", "reports", "social"]
     assert {track.place for track in told.tracks} == {ASKED.place, *ASKED.around}
     for track in told.tracks:
-        assert [bucket.start for bucket in track.buckets] == list(range(at(341), at(391), 60_000))
+        assert [bucket.start for bucket in track.buckets] == list(range(at(161), at(211), 60_000))
     loud = own[1].peak
     assert loud is not None
-    assert at(360) <= loud.start
+    assert at(180) <= loud.start
     assert loud.evidence > 2.0
     assert loud.told
     assert ("tim", "it/lazio/roma") in told.names
@@ -74,7 +74,7 @@ def test_several_processes_see_what_one_sees(feed):
 
 def test_a_report_is_heard_of_whether_it_has_a_series_or_not(feed):
     for region, named in (("it/lazio/roma", True), ("it/lazio/rieti", False)):
-        question = Question("whatsapp", region, at(361), at(341), at(391))
+        question = Question("whatsapp", region, at(181), at(161), at(211))
         listening = Listening(Here(RULES), question, RULES)
         play(feed, listening)
         assert (listening.named is not None) is named
