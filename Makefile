@@ -24,7 +24,7 @@ test: setup
 	$(BIN)/python -m pytest tests detectors streams --numprocesses 4 --dist loadfile --no-loadscope-reorder
 
 test-kafka: setup
-	$(BIN)/python -m pytest tests/pipeline tests/kafka --broker kafka
+	$(BIN)/python -m pytest tests/pipeline tests/kafka --broker kafka --numprocesses 2 --dist loadfile
 
 test-consumers: setup
 	$(BIN)/python -m pytest tests/consumers --consumers

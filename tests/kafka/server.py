@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import socket
@@ -49,20 +50,25 @@ def free_port() -> int:
 
 
 def fetch_jars() -> None:
-    """Get the server's jars as pom.xml pins them. RuntimeError where a tool is missing or the download fails."""
+    """Get the server's jars as pom.xml pins them, one process at a time.
+
+    RuntimeError where a tool is missing or the download fails.
+    """
     for tool, package in (("java", "openjdk-17-jre-headless"), ("mvn", "maven"), ("openssl", "openssl")):
         if shutil.which(tool) is None:
             raise RuntimeError(f"the tests on real Kafka need `{tool}`: apt-get install {package}")
     # The pom in the folder, too, is the proof that the download was whole and of the versions wanted now.
     marker, pom = JARS / ".pom.xml", HERE / "pom.xml"
-    if marker.exists() and marker.read_bytes() == pom.read_bytes():
-        return
-    shutil.rmtree(JARS, ignore_errors=True)
-    command = ["mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=jars"]
-    done = subprocess.run(command, cwd=HERE, capture_output=True, text=True)
-    if done.returncode:
-        raise RuntimeError(f"{' '.join(command)} failed in {HERE}:\n{done.stdout}{done.stderr}")
-    shutil.copy(pom, marker)
+    with pom.open("rb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if marker.exists() and marker.read_bytes() == pom.read_bytes():
+            return
+        shutil.rmtree(JARS, ignore_errors=True)
+        command = ["mvn", "-q", "-B", "dependency:copy-dependencies", "-DoutputDirectory=jars"]
+        done = subprocess.run(command, cwd=HERE, capture_output=True, text=True)
+        if done.returncode:
+            raise RuntimeError(f"{' '.join(command)} failed in {HERE}:\n{done.stdout}{done.stderr}")
+        shutil.copy(pom, marker)
 
 
 def make_certificates(folder: Path) -> None:
