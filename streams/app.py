@@ -206,18 +206,18 @@ class App(faust.App):  # type: ignore[misc]
             send=self._speaker.send,
             catalogued=self.settings.catalogued.services,
         )
-        self._served = await serve(site, web.host, web.port)
+        try:
+            self._served = await serve(site, web.host, web.port)
+            if self._http_ingest is not None:
+                await self._http_ingest.start()
+        except Fault as fault:
+            await self.end(fault)
+            raise
+        log.info("status page", url=self._served.url, metrics=f"{self._served.url}/metrics")
         self.add_future(self._follow_alerts())
         for name, destination in self.settings.destinations.items():
             carries = receiver(destination, self.settings.notify, page_url=web.public_url)
             self.add_future(Agent(name, carries, self.settings, self._journal, self.metrics).run())
-        log.info("status page", url=self._served.url, metrics=f"{self._served.url}/metrics")
-        if self._http_ingest is not None:
-            try:
-                await self._http_ingest.start()
-            except Fault as fault:
-                await self.end(fault)
-                raise
 
     async def on_shutdown(self) -> None:
         """The page goes last."""

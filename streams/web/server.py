@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, choose_encoder, generate_latest
 
 from detectors.catalogue import Service
+from streams.fault import Fault
 from streams.health import Health, Verdict
 from streams.listener import Bounds, listen
 from streams.web import requests
@@ -141,14 +142,18 @@ def make_app(
 
 
 async def serve(app: web.Application, host: str, port: int) -> Served:
-    """Serve `app` until closed. port: 0 for a free one. OSError where the address cannot be bound."""
+    """Serve `app` until closed. port: 0 for a free one. Fault where the address cannot be bound."""
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
     await runner.setup()
     try:
         listener = await listen(runner, host, port, BOUNDS, _no_http)
-    except OSError:
+    except OSError as error:
         await runner.cleanup()
-        raise
+        raise Fault(
+            f"the status page cannot listen on {host}:{port}",
+            error.strerror or str(error),
+            "Give another web.host or web.port.",
+        ) from None
 
     async def close() -> None:
         listener.close()

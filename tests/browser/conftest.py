@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser
+from playwright.async_api import Browser, Page
 from prometheus_client import CollectorRegistry
 
 from detectors.command import Command
@@ -89,3 +89,19 @@ async def browser(chromium: Browser) -> AsyncIterator[Browser]:
     yield chromium
     for context in chromium.contexts:
         await context.close()
+
+
+@pytest.fixture
+def complaints() -> list[str]:
+    """What the browser complains of: console messages (broken policies among them) and errors of scripts."""
+    return []
+
+
+@pytest_asyncio.fixture(loop_scope="module")
+async def page(browser: Browser, complaints: list[str]) -> AsyncIterator[Page]:
+    """A page whose complaints are listened to."""
+    page = await browser.new_page()
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    yield page
+    await page.close()

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
-import pytest_asyncio
 from axe_playwright_python.async_playwright import Axe
 from msgspec.structs import replace
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Page, expect
 
 from detectors.alert import Severity, State
 from detectors.command import Action
@@ -38,21 +35,6 @@ COUNTED = """() => {
   }
   return found;
 }"""
-
-
-@pytest.fixture
-def complaints() -> list[str]:
-    """What the browser complains of: console messages (broken policies among them) and errors of scripts."""
-    return []
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def page(browser: Browser, complaints: list[str]) -> AsyncIterator[Page]:
-    page = await browser.new_page()
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    yield page
-    await page.close()
 
 
 async def log_in(page: Page, url: str) -> None:

@@ -1,11 +1,9 @@
 """The status page in a real browser."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import pytest
-import pytest_asyncio
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import expect
 
 from detectors.alert import Severity
 from tests.browser.screenshot import take
@@ -15,21 +13,6 @@ pytestmark = [pytest.mark.browser, pytest.mark.asyncio(loop_scope="module")]
 
 SCRIPT = "<script>window.ran = true</script>"
 IMAGE = "\"'><img src=x onerror='window.ran = true'>"
-
-
-@pytest.fixture
-def complaints() -> list[str]:
-    """What the browser complains of: console messages (broken policies among them) and errors of scripts."""
-    return []
-
-
-@pytest_asyncio.fixture(loop_scope="module")
-async def page(browser: Browser, complaints: list[str]) -> AsyncIterator[Page]:
-    page = await browser.new_page()
-    page.on("console", lambda message: complaints.append(message.text))
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    yield page
-    await page.close()
 
 
 async def test_incident_appears_and_goes_without_a_reload(page, site, complaints):

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 from detectors.alert import Kind, Severity, State
 from detectors.alert import decode as decode_alert
 from detectors.catalogue import Service
+from streams.fault import Fault
 from streams.health import Health
 from streams.metrics import Metrics
 from streams.tokens import digest
@@ -608,7 +609,7 @@ async def test_server_closes_at_once_with_browsers_connected(worker):
 async def test_port_in_use_is_an_error_and_leaves_nothing_behind(worker):
     served = await serve(worker.app(), "127.0.0.1", 0)
     try:
-        with pytest.raises(OSError, match="address already in use"):
+        with pytest.raises(Fault, match=r"the status page cannot listen on 127\.0\.0\.1:\d+.*web\.port"):
             await serve(Worker().app(), "127.0.0.1", int(served.url.rpartition(":")[2]))
     finally:
         await served.close()
