@@ -149,6 +149,7 @@ class Watch:
         self._single: Flags = np.zeros(0, np.bool_)  # rows that are neither a roll-up nor the overflow series
         # Of the bucket that closed last. Only for people to look at: a snapshot does without.
         self._bounds: Bounds | None = None
+        self._bounded = 0  # rows that it had
         self._cap = cap
         self._observer = observer
         self._overflow = Series(f"*{policy.source}/{policy.detector}/{partition}", OVERFLOW, "")
@@ -365,7 +366,7 @@ class Watch:
         self.silence.learn(observed, bucket, scores.expected)
         self.arrival.end_bucket()
         self.recents.push(bucket.counts, scores.expected)
-        self._expected[:n], self._bounds = scores.expected, scores.bounds
+        self._expected[:n], self._bounds, self._bounded = scores.expected, scores.bounds, n
         self.buckets_closed += 1
         self.problems.close(number)
         hot_until = self._hot_until[:n]
@@ -451,8 +452,8 @@ class Watch:
         """
         if self._bounds is None or most <= 0:
             return []
-        n = len(self.names)
-        expected = np.where(self._single, self._expected[:n], -1.0)
+        n = self._bounded  # what came since then is not known yet
+        expected = np.where(self._single[:n], self._expected[:n], -1.0)
         rows = np.argpartition(-expected, most - 1)[:most] if n > most else np.arange(n)
         rows = rows[expected[rows] >= 0.0]
         minutes = self._bucket_ms / 60_000

@@ -37,7 +37,7 @@ async def scene_of(stage: harness.Stage, destinations: dict[str, tuple[str, str]
     wanted: dict[str, object] = {
         "notify__retry_first_seconds": 0.1,
         "notify__retry_most_seconds": 0.4,
-        "notify__timeout_seconds": 1.0,
+        "notify__timeout_seconds": 3.0,
         "notify__repeat_seconds": 3600.0,
         "notify__circuit_after": 3,
     }
@@ -99,16 +99,17 @@ async def test_what_a_destination_failed_to_take_arrives_and_another_one_does_no
             await until(lambda: counted(metrics, "bad", "delivered") == 1, "the bad one was told")
             await tell(scene, [now_resolved(first)])
             await until(lambda: counted(metrics, "bad", "delivered") == 2, "the end was told")
-            await until(lambda: len(good.requests) == 2, "the good one was told the end")
+            await until(lambda: counted(metrics, "good", "delivered") == 2, "the good one was told the end")
             retried = counted(metrics, "bad", "retried")
 
     assert arrived > 1, "the good one waited for the bad one"
     assert retried == len(FAULTS) - 1
     told = [state for request in bad.requests for state in states(kind, request)]
     assert told == [("incident-1", "open")] * len(FAULTS) + [("incident-1", "over")]
-    assert [states("webhook", request) for request in good.requests] == [
-        [("incident-1", "open")],
-        [("incident-1", "over")],
+    # On a busy machine a try may take longer than it may, and comes again.
+    assert list(dict.fromkeys(state for request in good.requests for state in states("webhook", request))) == [
+        ("incident-1", "open"),
+        ("incident-1", "over"),
     ]
 
 

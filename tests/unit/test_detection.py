@@ -394,6 +394,18 @@ def test_busiest_series_are_those_of_which_most_is_expected_with_what_came_in_th
     assert detection.busiest(0) == []
 
 
+def test_series_that_came_since_the_last_bucket_is_not_among_the_busiest_yet():
+    detection = Detection(ONE, 0)
+    usual = [(series("tim"), T0 + minute * MINUTE, 4) for minute in range(60)]
+    detection.apply(message(60, T0 + HOUR + 3_000, usual))
+    settle(detection)
+    detection.apply(message(61, T0 + HOUR + 40_000, [(series("new"), T0 + HOUR, 50)], start=60))
+    settle(detection)
+
+    assert detection.series == 2
+    assert [busy.names.service for busy in detection.busiest(50)] == ["Tim"]
+
+
 def test_busiest_series_are_told_a_minute_whatever_the_bucket():
     rules = Rules(partitions=1, reports_partitions=1, source_default=SourceRule(bucket_seconds=300))
     detection = Detection(rules, 0)
