@@ -15,6 +15,8 @@ import structlog
 from aiohttp import web
 from aiohttp.web_protocol import RequestHandler
 
+from streams.fault import Fault
+
 #: What aiohttp says of requests: what anybody can send does not belong into the log.
 _quiet = logging.getLogger("aiohttp.listener")
 _quiet.setLevel(logging.CRITICAL)
@@ -39,11 +41,19 @@ class Bounds(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def listen(
-    runner: web.AppRunner, host: str, port: int, bounds: Bounds, refusal: Callable[[str], web.Response]
+    runner: web.AppRunner,
+    host: str,
+    port: int,
+    bounds: Bounds,
+    refusal: Callable[[str], web.Response],
+    *,
+    title: str,
+    section: str,
 ) -> asyncio.Server:
-    """Serve the application of `runner`, which is set up. OSError where the address cannot be bound.
+    """Serve the application of `runner`, which is set up. Fault where the address cannot be bound.
 
-    refusal: the answer to what is no HTTP, of why that is so, in words that quote nothing of it.
+    refusal: the answer to what is no HTTP, of why that is so, in words that quote nothing of it. title, section: what
+    it is to people, and where its address stands in the settings.
     """
     server = runner.server
     assert server is not None
@@ -69,7 +79,14 @@ async def listen(
             auto_decompress=False,  # who reads a packed body knows when to stop
         )
 
-    return await loop.create_server(connection, host, port)
+    try:
+        return await loop.create_server(connection, host, port)
+    except OSError as error:
+        raise Fault(
+            f"{title} cannot listen on {host}:{port}",
+            error.strerror or str(error),
+            f"Give another {section}.host or {section}.port.",
+        ) from None
 
 
 class _Connection(RequestHandler):

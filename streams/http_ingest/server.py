@@ -107,14 +107,18 @@ class HttpIngest:
             head_lines=HEAD_LINES,
         )
         try:
-            self._listener = await listen(runner, self._rule.host, self._rule.port, bounds, self._no_http)
-        except OSError as error:
+            self._listener = await listen(
+                runner,
+                self._rule.host,
+                self._rule.port,
+                bounds,
+                self._no_http,
+                title="HTTP ingest",
+                section="http_ingest",
+            )
+        except Fault:
             await self.close()
-            raise Fault(
-                f"HTTP ingest cannot listen on {self._rule.host}:{self._rule.port}",
-                error.strerror or str(error),
-                "Give another http_ingest.host or http_ingest.port.",
-            ) from None
+            raise
         self.address = self._listener.sockets[0].getsockname()[:2]
         log.info(
             "reports over HTTP",

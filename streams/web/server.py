@@ -146,14 +146,10 @@ async def serve(app: web.Application, host: str, port: int) -> Served:
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=2.0)
     await runner.setup()
     try:
-        listener = await listen(runner, host, port, BOUNDS, _no_http)
-    except OSError as error:
+        listener = await listen(runner, host, port, BOUNDS, _no_http, title="the status page", section="web")
+    except Fault:
         await runner.cleanup()
-        raise Fault(
-            f"the status page cannot listen on {host}:{port}",
-            error.strerror or str(error),
-            "Give another web.host or web.port.",
-        ) from None
+        raise
 
     async def close() -> None:
         listener.close()
